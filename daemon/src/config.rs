@@ -1,0 +1,144 @@
+//! The checked configuration of one mount.
+//!
+//! The command line (and `mount -o`) is turned into a [`Config`] once; everything behind it relies
+//! on what stands here and checks nothing again.
+
+use std::{path::PathBuf, time::Duration};
+
+/// Everything one mount is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The lower directory: absolute, exists, is a directory.
+    pub lower: PathBuf,
+    /// Where it is mounted: absolute, exists, is a directory.
+    pub mountpoint: PathBuf,
+    /// How requests reach the daemon.
+    pub transport: TransportChoice,
+    /// How file data reaches applications.
+    pub data: DataChoice,
+    /// How long the kernel may believe what it was told.
+    pub cache: CachePolicy,
+    /// Threads that serve requests on classic and splice, 1 ..= 1024. The ring transports have one
+    /// per possible CPU, as the kernel demands.
+    pub threads: usize,
+    /// Ring entries per queue, 1 ..= 256 (uring and shm).
+    pub queue_depth: usize,
+    /// Largest WRITE in bytes, a multiple of 4096, 4096 ..= 1 MiB.
+    pub max_write: u32,
+    /// Requests the kernel sends in the background (readahead, asynchronous direct I/O), 1 ..= 65535.
+    pub max_background: u16,
+    /// What the mount allows and forbids.
+    pub mount: MountOptions,
+    /// Slows every lower operation down: for tests of what does not wait for it.
+    pub inject_delay: Option<Duration>,
+}
+
+/// `--transport`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransportChoice {
+    /// The fastest that this kernel and user can have; which one is logged.
+    Auto,
+    /// This one or an error.
+    Only(TransportKind),
+}
+
+/// The transports.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TransportKind {
+    /// read(2) and write(2) on `/dev/fuse`.
+    Classic,
+    /// The same, data by splice(2).
+    Splice,
+    /// FUSE-over-io_uring, entries in private memory.
+    Uring,
+}
+
+impl TransportKind {
+    /// As on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Splice => "splice",
+            Self::Uring => "uring",
+        }
+    }
+}
+
+/// `--data`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DataChoice {
+    /// Passthrough where the kernel and the lower file system allow it, else copy.
+    Auto,
+    /// Through the daemon.
+    Copy,
+    /// By the kernel from the lower file, past the daemon (`FOPEN_PASSTHROUGH`); a mount that
+    /// cannot have it is an error, a file that cannot is served by copy.
+    Passthrough,
+}
+
+/// `--cache`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CachePolicy {
+    /// Timeouts 0: the kernel asks each time.
+    Strict,
+    /// Names and attributes are believed for this long.
+    Ttl(Duration),
+}
+
+impl CachePolicy {
+    /// The validity that replies carry.
+    pub const fn ttl(self) -> Duration {
+        match self {
+            Self::Strict => Duration::ZERO,
+            Self::Ttl(ttl) => ttl,
+        }
+    }
+}
+
+/// `-o`.
+#[derive(Clone, Debug)]
+pub struct MountOptions {
+    /// Users other than the one who mounted may enter.
+    pub allow_other: bool,
+    /// The kernel checks permissions from mode and ACL.
+    pub default_permissions: bool,
+    /// No changes.
+    pub read_only: bool,
+    /// Set-user-id and set-group-id programs take effect (off by default).
+    pub suid: bool,
+    /// Device files work (off by default).
+    pub dev: bool,
+    /// Programs can be executed.
+    pub exec: bool,
+    /// `noatime`.
+    pub noatime: bool,
+    /// `nodiratime`.
+    pub nodiratime: bool,
+    /// `sync`.
+    pub synchronous: bool,
+    /// `dirsync`.
+    pub dirsync: bool,
+    /// Shown as the source in /proc/mounts; default: the lower directory.
+    pub fsname: Option<String>,
+    /// Largest READ in bytes; 0: no limit of ours.
+    pub max_read: u32,
+}
+
+impl Default for MountOptions {
+    fn default() -> Self {
+        Self {
+            allow_other: false,
+            default_permissions: true,
+            read_only: false,
+            suid: false,
+            dev: false,
+            exec: true,
+            noatime: false,
+            nodiratime: false,
+            synchronous: false,
+            dirsync: false,
+            fsname: None,
+            max_read: 0,
+        }
+    }
+}

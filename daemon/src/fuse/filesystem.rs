@@ -1,0 +1,49 @@
+//! What a file system is to a transport.
+
+use super::{Answer, Exchange, ServeThread};
+use transport::wire::{InHeader, InitFlags};
+
+/// What kernel and daemon agreed on at INIT.
+#[derive(Clone, Copy, Debug)]
+pub struct Negotiated {
+    /// The protocol's minor version: the lower of both sides'.
+    pub minor: u32,
+    /// What both sides do.
+    pub flags: InitFlags,
+    /// Largest WRITE in bytes.
+    pub max_write: u32,
+    /// Largest request or reply in pages of 4 KiB.
+    pub max_pages: u16,
+}
+
+impl Negotiated {
+    /// Bytes that a request's payload, or a reply's body, can have at most.
+    pub fn max_payload(&self) -> usize {
+        transport::wire::MIN_READ_BUFFER
+            .max(self.max_write as usize)
+            .max(usize::from(self.max_pages) * 4096)
+    }
+}
+
+/// A file system, served by any number of threads of any transport at once.
+pub trait FileSystem: Send + Sync + 'static {
+    /// What was agreed on at INIT; called once, before any request.
+    fn init(&self, negotiated: &Negotiated);
+
+    /// Answers one request. Never called for INIT, DESTROY, FORGET, BATCH_FORGET or INTERRUPT:
+    /// those are the session's.
+    ///
+    /// A request that [`may_block`](Self::may_block) says so of is served on a thread that
+    /// nothing else waits for.
+    fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer;
+
+    /// The kernel drops `nlookup` references to `nodeid`.
+    fn forget(&self, nodeid: u64, nlookup: u64);
+
+    /// Whether this request may wait for another application (a lock): it must not hold up the
+    /// thread of a queue. `fixed` is the request's fixed part.
+    fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool;
+
+    /// The connection has ended: every file is closed, every nodeid forgotten.
+    fn destroy(&self);
+}

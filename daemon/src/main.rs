@@ -1,0 +1,3 @@
+//! `shmfuse`: parse, run, exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The transports: how requests reach the file system and replies the kernel.
