@@ -1,0 +1,178 @@
+//! What is noted of one repetition of a workload on a variant.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, Instant};
+
+/// Collects latencies and bytes while a workload runs.
+#[derive(Debug)]
+pub struct Recorder {
+    latency_ns: Histogram<u64>,
+    operations: u64,
+    bytes: u64,
+    excluded: Duration,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self {
+            // Three significant digits from 1 ns to 1000 s.
+            latency_ns: Histogram::new_with_bounds(1, 1_000_000_000_000, 3)
+                .expect("the bounds are constants within the histogram's range"),
+            operations: 0,
+            bytes: 0,
+            excluded: Duration::ZERO,
+        }
+    }
+}
+
+impl Recorder {
+    /// Times one operation.
+    pub fn time<T>(&mut self, operation: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = operation();
+        self.record(start.elapsed());
+        result
+    }
+
+    /// Notes one operation that took this long.
+    pub fn record(&mut self, latency: Duration) {
+        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.latency_ns.saturating_record(ns.max(1));
+        self.operations += 1;
+    }
+
+    /// Notes payload bytes moved.
+    pub fn moved(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    /// Runs something that belongs to the set-up: its time is taken off the repetition's.
+    pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.excluded += start.elapsed();
+        result
+    }
+
+    /// Adds what another thread of the same repetition recorded.
+    pub fn merge(&mut self, other: &Self) {
+        self.latency_ns
+            .add(&other.latency_ns)
+            .expect("all recorders have the same bounds");
+        self.operations += other.operations;
+        self.bytes += other.bytes;
+    }
+
+    /// What came out, after a repetition of this length by the clock.
+    pub fn finish(self, wall: Duration) -> Figures {
+        let quantile = |q| self.latency_ns.value_at_quantile(q);
+        Figures {
+            wall_ns: (wall.saturating_sub(self.excluded)).as_nanos() as u64,
+            operations: self.operations,
+            bytes: self.bytes,
+            p50_ns: quantile(0.50),
+            p90_ns: quantile(0.90),
+            p99_ns: quantile(0.99),
+            p999_ns: quantile(0.999),
+            max_ns: self.latency_ns.max(),
+            ..Figures::default()
+        }
+    }
+}
+
+/// One row of raw.csv: a repetition of a workload on a variant. Times in nanoseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Time by the clock, without what was set aside.
+    pub wall_ns: u64,
+    /// Operations of the application (calls, or commands).
+    pub operations: u64,
+    /// Payload bytes.
+    pub bytes: u64,
+    /// Median latency of an operation.
+    pub p50_ns: u64,
+    /// 90 % of operations were no slower.
+    pub p90_ns: u64,
+    /// 99 % of operations were no slower.
+    pub p99_ns: u64,
+    /// 99.9 % of operations were no slower.
+    pub p999_ns: u64,
+    /// The slowest operation.
+    pub max_ns: u64,
+    /// CPU time of the application and its children.
+    pub cpu_app_ns: u64,
+    /// CPU time of the daemon, kernel threads that work for it included. 0 on native.
+    pub cpu_daemon_ns: u64,
+    /// Context switches of application and daemon.
+    pub switches: u64,
+    /// Largest resident set of the daemon so far, in bytes.
+    pub daemon_peak_bytes: u64,
+}
+
+impl Figures {
+    /// Operations per second by the clock.
+    pub fn ops_per_second(&self) -> f64 {
+        self.operations as f64 / (self.wall_ns.max(1) as f64 / 1e9)
+    }
+
+    /// MiB of payload per second by the clock.
+    pub fn mib_per_second(&self) -> f64 {
+        self.bytes as f64 / f64::from(1 << 20) / (self.wall_ns.max(1) as f64 / 1e9)
+    }
+
+    /// CPU seconds of application and daemon.
+    pub fn cpu_seconds(&self) -> f64 {
+        (self.cpu_app_ns + self.cpu_daemon_ns) as f64 / 1e9
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_what_was_recorded() {
+        let mut recorder = Recorder::default();
+        for us in 1..=1000 {
+            recorder.record(Duration::from_micros(us));
+        }
+        let figures = recorder.finish(Duration::from_secs(1));
+        assert_eq!(figures.operations, 1000);
+        assert!(
+            (495_000..=505_000).contains(&figures.p50_ns),
+            "{}",
+            figures.p50_ns
+        );
+        assert!(
+            (985_000..=995_000).contains(&figures.p99_ns),
+            "{}",
+            figures.p99_ns
+        );
+        assert!(
+            (999_000..=1_001_000).contains(&figures.max_ns),
+            "{}",
+            figures.max_ns
+        );
+    }
+
+    #[test]
+    fn what_is_set_aside_does_not_count() {
+        let mut recorder = Recorder::default();
+        recorder.aside(|| std::thread::sleep(Duration::from_millis(20)));
+        let figures = recorder.finish(Duration::from_millis(25));
+        assert!(figures.wall_ns <= 5_000_000, "{}", figures.wall_ns);
+    }
+
+    #[test]
+    fn rates_are_by_the_clock() {
+        let figures = Figures {
+            wall_ns: 500_000_000,
+            operations: 100,
+            bytes: 1 << 20,
+            ..Figures::default()
+        };
+        assert!((figures.ops_per_second() - 200.0).abs() < 1e-9);
+        assert!((figures.mib_per_second() - 2.0).abs() < 1e-9);
+    }
+}
