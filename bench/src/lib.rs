@@ -15,10 +15,12 @@
 //! | [`run`] | the plan, the interleaving, the warm-up |
 //! | [`summary`] | medians, spread, ratios to a baseline with bootstrap intervals |
 //! | [`report`] | tables, raw.csv, summary.json |
+//! | [`floor`] | what the machine itself charges: system call, hand-over, copy |
 //! | [`host`] | the machine a run was made on, and how noisy it was |
 
 pub mod catalogue;
 pub mod cpu;
+pub mod floor;
 pub mod host;
 pub mod recorder;
 pub mod report;
