@@ -47,12 +47,15 @@ impl Floor {
     /// If threads cannot be pinned.
     pub fn measure() -> Result<Self> {
         let allowed = sched_getaffinity(Pid::from_raw(0)).context("sched_getaffinity")?;
-        let cpus: Vec<usize> =
-            (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
+        let cpus: Vec<usize> = (0..CpuSet::count())
+            .filter(|&cpu| allowed.is_set(cpu).unwrap_or(false))
+            .collect();
         let first = *cpus.first().context("no CPU to run on")?;
         let second = cpus.get(1).copied();
         let other = |measure: fn(usize, usize) -> Result<f64>| {
-            second.map(|second| median(|| measure(first, second))).transpose()
+            second
+                .map(|second| median(|| measure(first, second)))
+                .transpose()
         };
         Ok(Self {
             system_call_us: median(system_call)?,
@@ -124,7 +127,9 @@ fn pipe_ping_pong(here: usize, there: usize) -> Result<f64> {
             }
             Ok(per_round_us(start, ROUNDS))
         });
-        let us = measure.join().expect("the measuring thread does not panic")?;
+        let us = measure
+            .join()
+            .expect("the measuring thread does not panic")?;
         echo.join().expect("the echoing thread does not panic")?;
         Ok(us)
     })
@@ -152,7 +157,9 @@ fn futex_ping_pong(here: usize, there: usize) -> Result<f64> {
             (0..ROUNDS).for_each(|_| pass(0));
             Ok(per_round_us(start, ROUNDS))
         });
-        let us = measure.join().expect("the measuring thread does not panic")?;
+        let us = measure
+            .join()
+            .expect("the measuring thread does not panic")?;
         echo.join().expect("the echoing thread does not panic")?;
         Ok(us)
     })

@@ -4,6 +4,13 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
+/// The quantiles kept of each repetition's latencies: enough for a curve down to the slowest one
+/// in ten thousand.
+pub const QUANTILES: [f64; 21] = [
+    0.0, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.98, 0.99,
+    0.995, 0.999, 0.9999, 1.0,
+];
+
 /// Collects latencies and bytes while a workload runs.
 #[derive(Debug)]
 pub struct Recorder {
@@ -62,6 +69,14 @@ impl Recorder {
             .expect("all recorders have the same bounds");
         self.operations += other.operations;
         self.bytes += other.bytes;
+    }
+
+    /// Latencies in nanoseconds at each of [`QUANTILES`].
+    pub fn latency_curve(&self) -> Vec<u64> {
+        QUANTILES
+            .iter()
+            .map(|&q| self.latency_ns.value_at_quantile(q))
+            .collect()
     }
 
     /// What came out, after a repetition of this length by the clock.

@@ -1,6 +1,11 @@
 //! Tables for the eye, raw.csv and summary.json for programs.
 
-use crate::{host::Host, recorder::Figures, run::Row, summary::Summary};
+use crate::{
+    host::Host,
+    recorder::{Figures, QUANTILES},
+    run::Row,
+    summary::Summary,
+};
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -94,7 +99,7 @@ pub fn markdown(host: &Host, command: &str, results: &[Summary]) -> String {
     text
 }
 
-/// Writes raw.csv, summary.json and summary.md into `folder`.
+/// Writes raw.csv, latency.csv, summary.json and summary.md into `folder`.
 ///
 /// # Errors
 ///
@@ -109,6 +114,7 @@ pub fn write(
     fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let raw = folder.join("raw.csv");
     fs::write(&raw, raw_csv(rows)?).with_context(|| raw.display().to_string())?;
+    fs::write(folder.join("latency.csv"), latency_csv(rows)?)?;
     let json = serde_json::to_string_pretty(&SummaryFile {
         schema: 1,
         host,
@@ -145,6 +151,24 @@ fn raw_csv(rows: &[Row]) -> Result<String> {
     Ok(text)
 }
 
+/// Nanoseconds at each quantile of each repetition.
+fn latency_csv(rows: &[Row]) -> Result<String> {
+    let mut file = csv::Writer::from_writer(Vec::new());
+    file.write_record([
+        "workload",
+        "variant",
+        "repetition",
+        "quantile",
+        "latency_ns",
+    ])?;
+    for row in rows {
+        for (quantile, ns) in QUANTILES.iter().zip(&row.latency_curve_ns) {
+            file.serialize((&row.workload, &row.variant, row.repetition, quantile, ns))?;
+        }
+    }
+    Ok(String::from_utf8(file.into_inner()?)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +186,7 @@ mod tests {
                     operations: 7,
                     ..Figures::default()
                 },
+                latency_curve_ns: vec![5; QUANTILES.len()],
             })
             .into()
     }
@@ -183,11 +208,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_leaves_three_files() {
+    fn a_run_leaves_its_files() {
         let dir = tempfile::tempdir().unwrap();
         let rows = rows();
         write(dir.path(), &Host::read(), "bench", &rows, &summarize(&rows)).unwrap();
-        for file in ["raw.csv", "summary.json", "summary.md"] {
+        for file in ["raw.csv", "latency.csv", "summary.json", "summary.md"] {
             assert!(
                 dir.path().join(file).metadata().unwrap().len() > 0,
                 "{file}"

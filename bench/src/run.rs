@@ -41,6 +41,8 @@ pub struct Row {
     pub repetition: usize,
     /// What was noted.
     pub figures: Figures,
+    /// Latencies in nanoseconds at each of [`QUANTILES`](crate::recorder::QUANTILES).
+    pub latency_curve_ns: Vec<u64>,
 }
 
 impl Plan {
@@ -82,7 +84,7 @@ impl Plan {
                     let index = (turn + round) % self.variants.len();
                     let (variant, mounted) = (&self.variants[index], &mounted[index]);
                     step(&format!("{} on {}", workload.name(), variant.name));
-                    let figures = once(workload.as_ref(), variant, mounted)
+                    let (figures, latency_curve_ns) = once(workload.as_ref(), variant, mounted)
                         .with_context(|| format!("{} on {}", workload.name(), variant.name))?;
                     if let Some(repetition) = round.checked_sub(self.warm_ups) {
                         rows.push(Row {
@@ -91,6 +93,7 @@ impl Plan {
                             variant: variant.name.clone(),
                             repetition,
                             figures,
+                            latency_curve_ns,
                         });
                     }
                 }
@@ -112,7 +115,11 @@ impl Plan {
     }
 }
 
-fn once(workload: &dyn Workload, variant: &Variant, mounted: &Mounted) -> Result<Figures> {
+fn once(
+    workload: &dyn Workload,
+    variant: &Variant,
+    mounted: &Mounted,
+) -> Result<(Figures, Vec<u64>)> {
     let scratch = mounted
         .root()
         .join(format!("bench-scratch-{}", std::process::id()));
@@ -136,13 +143,15 @@ fn once(workload: &dyn Workload, variant: &Variant, mounted: &Mounted) -> Result
     let served = daemon(mounted)? - daemon_before;
     fs::remove_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
     result?;
-    Ok(Figures {
+    let curve = recorder.latency_curve();
+    let figures = Figures {
         cpu_app_ns: app.cpu.as_nanos() as u64,
         cpu_daemon_ns: served.cpu.as_nanos() as u64,
         switches: app.switches + served.switches,
         daemon_peak_bytes: mounted.daemon().map(peak_memory).transpose()?.unwrap_or(0),
         ..recorder.finish(wall)
-    })
+    };
+    Ok((figures, curve))
 }
 
 #[cfg(test)]

@@ -172,6 +172,7 @@ mod tests {
             variant: variant.into(),
             repetition,
             figures,
+            latency_curve_ns: Vec::new(),
         }
     }
 
