@@ -2,22 +2,44 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`session`] | one mount being served: from INIT to the end of the connection |
+//! | [`negotiate`] | INIT: what kernel and daemon agree on, each capability with its reason |
+//! | [`device`] | `/dev/fuse`: one channel to the kernel's end of a mount |
+//! | [`notify`] | what the daemon tells the kernel unasked |
 //! | [`exchange`] | one request with the memory for its reply, as a transport lends it |
+//! | [`owned`] | a request that outlives the memory of its transport |
+//! | [`fulfil`] | from a file system's answer to the bytes of a reply |
 //! | [`filesystem`] | what a file system is to a transport |
 //! | [`backing`] | backing ids: lower files the kernel reads and writes by itself |
 //! | [`thread`] | what a serving thread carries: interruption |
+//! | [`blocking`] | threads for requests that wait for another application |
+//! | [`interrupt`] | INTERRUPT: who is to be woken, and until when |
+//! | [`kick`] | waking a thread out of a system call |
 //!
 //! Unit tests drive a file system through `testing`, without a kernel.
 
 pub mod backing;
+pub mod blocking;
+pub mod device;
 pub mod exchange;
 pub mod filesystem;
+pub mod fulfil;
+pub mod interrupt;
+pub mod kick;
+pub mod negotiate;
+pub mod notify;
+pub mod owned;
+pub mod session;
 #[cfg(test)]
 pub mod testing;
 pub mod thread;
 
 pub use backing::{Backing, BackingId};
+pub use device::Device;
 pub use exchange::{Answer, Body, Exchange};
 pub use filesystem::{FileSystem, Negotiated};
+pub use fulfil::Reply;
+pub use owned::OwnedExchange;
 pub use rustix::io::Errno;
+pub use session::Session;
 pub use thread::ServeThread;

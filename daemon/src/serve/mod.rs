@@ -1,1 +1,142 @@
 //! The transports: how requests reach the file system and replies the kernel.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`classic`] | read(2) and write(2) on `/dev/fuse` |
+//! | [`message`] | requests and replies as they are on `/dev/fuse` |
+
+pub mod classic;
+pub mod message;
+
+pub use classic::device_reader;
+
+use crate::{
+    config::TransportKind,
+    error::{Error, Result},
+    fuse::{ServeThread, Session},
+};
+use std::{
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+/// The threads that serve a mount.
+#[derive(Debug)]
+pub struct Server {
+    session: Arc<Session>,
+    threads: Vec<ServerThread>,
+}
+
+/// A thread that serves until the mount ends.
+#[derive(Debug)]
+#[must_use = "it is awaited by Server::wait"]
+pub struct ServerThread(JoinHandle<Result<()>>);
+
+/// Starts the threads of the session's transport. When this returns, each is ready to serve.
+///
+/// # Errors
+///
+/// A thread could not be started or prepared; the others end.
+pub fn start(session: Arc<Session>) -> Result<Server> {
+    let threads = match session.kind() {
+        TransportKind::Classic => classic::start(&session),
+        kind => Err(Error::Unsupported {
+            what: format!("transport {}", kind.name()),
+            remedy: String::new(),
+        }),
+    };
+    match threads {
+        Ok(threads) => Ok(Server { session, threads }),
+        Err(error) => {
+            session.stop();
+            session.finish();
+            Err(error)
+        }
+    }
+}
+
+impl Server {
+    /// Waits until the mount ends, or [`Session::stop`] is called, and every thread has ended.
+    ///
+    /// # Errors
+    ///
+    /// What made a thread end before.
+    pub fn wait(self) -> Result<()> {
+        let mut outcome = Ok(());
+        for ServerThread(thread) in self.threads {
+            let ended = thread
+                .join()
+                .unwrap_or_else(|_| Err(Error::Protocol("a serving thread panicked".into())));
+            outcome = outcome.and(ended);
+        }
+        self.session.finish();
+        outcome
+    }
+
+    /// The mount that is served.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+/// Starts a thread `name` that serves until the mount ends. `prepare` runs on it first, and its
+/// error is returned here; then `serve` with what it made. A thread that fails later stops the
+/// whole session: a mount that is served by fewer threads than it should is worse than none.
+///
+/// # Errors
+///
+/// The thread could not be started, or what `prepare` says.
+pub fn spawn<T>(
+    session: &Arc<Session>,
+    name: String,
+    prepare: impl FnOnce(&mut ServeThread) -> Result<T> + Send + 'static,
+    serve: impl FnOnce(&Arc<Session>, &mut ServeThread, T) -> Result<()> + Send + 'static,
+) -> Result<ServerThread> {
+    let (ready, readiness) = mpsc::sync_channel(1);
+    let session = Arc::clone(session);
+    let body = move || {
+        let registered = session.register_server();
+        let prepared = registered.and_then(|registered| {
+            let mut thread = ServeThread::enter()?;
+            let made = prepare(&mut thread)?;
+            Ok((registered, thread, made))
+        });
+        let (_registered, mut thread, made) = match prepared {
+            Ok(prepared) => {
+                // The receiver waits for exactly this message.
+                drop(ready.send(Ok(())));
+                prepared
+            }
+            Err(error) => {
+                drop(ready.send(Err(error)));
+                return Ok(());
+            }
+        };
+        let stop = StopOnUnwind(&session);
+        let outcome = serve(&session, &mut thread, made);
+        std::mem::forget(stop);
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "a serving thread ends; the mount ends with it");
+            session.stop();
+        }
+        outcome
+    };
+    let thread = thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|source| Error::system("cannot start a thread", source))?;
+    match readiness.recv() {
+        Ok(Ok(())) => Ok(ServerThread(thread)),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(Error::Protocol("a serving thread panicked".into())),
+    }
+}
+
+/// Stops the session when its thread unwinds.
+struct StopOnUnwind<'a>(&'a Session);
+
+impl Drop for StopOnUnwind<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

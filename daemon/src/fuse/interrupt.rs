@@ -1,0 +1,228 @@
+//! INTERRUPT: an application that waits for a request got a signal.
+//!
+//! Only a request that waits for another application is worth interrupting; it is served by a
+//! thread of the [`BlockingPool`](super::blocking::BlockingPool) and registered here meanwhile.
+//! The thread's flag is raised and the thread kicked out of its system call. A kick that comes
+//! before the system call is lost, so kicks are repeated until the request has ended.
+//!
+//! INTERRUPT and request can be read by different threads in either order: one that comes before
+//! its request is registered is remembered. INTERRUPT is never answered: an answer `EAGAIN` would
+//! make the kernel send it again and again (Documentation/filesystems/fuse/fuse.rst).
+
+use super::kick::KickHandle;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How many INTERRUPTs without a registered request are remembered. Most belong to requests that
+/// are never registered, since they do not block; the oldest makes place.
+const EARLY_MAX: usize = 1024;
+/// Time between the first two kicks; doubled up to [`KICK_PERIOD_MAX`].
+const KICK_PERIOD_MIN: Duration = Duration::from_millis(1);
+/// The longest time between two kicks.
+const KICK_PERIOD_MAX: Duration = Duration::from_millis(100);
+
+/// Who can be interrupted.
+#[derive(Debug, Default)]
+pub struct Interrupts {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There is somebody new to kick.
+    kick: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Requests being served by blocking threads, by `unique`.
+    requests: HashMap<u64, Request>,
+    /// INTERRUPTs without a request, oldest first.
+    early: VecDeque<u64>,
+    /// Threads that serve until the mount ends, by thread.
+    servers: HashSet<KickHandle>,
+    /// The servers are to end.
+    stopping: bool,
+    kicker_runs: bool,
+}
+
+#[derive(Debug)]
+struct Request {
+    thread: KickHandle,
+    flag: Arc<AtomicBool>,
+    interrupted: bool,
+}
+
+/// A request that can be interrupted until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it ends the registration"]
+pub struct Registered {
+    shared: Arc<Shared>,
+    unique: u64,
+}
+
+/// A serving thread that can be stopped until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it ends the registration"]
+pub struct RegisteredServer {
+    shared: Arc<Shared>,
+    thread: KickHandle,
+}
+
+impl Interrupts {
+    /// The calling thread `thread` begins to serve the request `unique`; `flag` is lowered, and
+    /// raised when the request is interrupted (at once if it already was).
+    pub fn register(&self, unique: u64, thread: KickHandle, flag: &Arc<AtomicBool>) -> Registered {
+        let mut state = self.shared.lock();
+        let early = state.early.iter().position(|early| *early == unique);
+        let interrupted = early.is_some();
+        if let Some(at) = early {
+            state.early.remove(at);
+        }
+        flag.store(interrupted, Ordering::Release);
+        let flag = Arc::clone(flag);
+        let request = Request {
+            thread,
+            flag,
+            interrupted,
+        };
+        state.requests.insert(unique, request);
+        if interrupted {
+            self.start_kicking(&mut state);
+        }
+        Registered {
+            shared: Arc::clone(&self.shared),
+            unique,
+        }
+    }
+
+    /// The application that waits for `unique` got a signal.
+    pub fn interrupt(&self, unique: u64) {
+        let mut state = self.shared.lock();
+        match state.requests.get_mut(&unique) {
+            Some(request) => {
+                request.interrupt();
+                self.start_kicking(&mut state);
+            }
+            None => {
+                if state.early.len() == EARLY_MAX {
+                    state.early.pop_front();
+                }
+                state.early.push_back(unique);
+            }
+        }
+    }
+
+    /// Interrupts every registered request.
+    pub fn interrupt_all(&self) {
+        let mut state = self.shared.lock();
+        state.requests.values_mut().for_each(Request::interrupt);
+        self.start_kicking(&mut state);
+    }
+
+    /// The calling thread `thread` serves until the mount ends: [`stop`](Self::stop) kicks it
+    /// until the registration is dropped.
+    pub fn register_server(&self, thread: KickHandle) -> RegisteredServer {
+        let mut state = self.shared.lock();
+        state.servers.insert(thread);
+        if state.stopping {
+            self.start_kicking(&mut state);
+        }
+        RegisteredServer {
+            shared: Arc::clone(&self.shared),
+            thread,
+        }
+    }
+
+    /// Kicks the serving threads until all have ended. Returns at once.
+    pub fn stop(&self) {
+        let mut state = self.shared.lock();
+        state.stopping = true;
+        self.start_kicking(&mut state);
+    }
+
+    /// Sees to it that a kicking thread runs and begins anew.
+    fn start_kicking(&self, state: &mut State) {
+        if state.kicker_runs {
+            self.shared.kick.notify_one();
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let spawned = thread::Builder::new()
+            .name("shmfuse-kick".into())
+            .spawn(move || shared.keep_kicking());
+        match spawned {
+            Ok(_) => state.kicker_runs = true,
+            Err(error) => {
+                tracing::warn!(%error, "no thread to repeat an interruption: it is made once");
+                state.kick_all();
+            }
+        }
+    }
+}
+
+impl Request {
+    fn interrupt(&mut self) {
+        self.interrupted = true;
+        self.flag.store(true, Ordering::Release);
+    }
+}
+
+impl State {
+    /// Kicks everybody who has not yet ended, and returns whether there was one.
+    fn kick_all(&self) -> bool {
+        let requests = self.requests.values().filter(|request| request.interrupted);
+        let servers = self.servers.iter().filter(|_| self.stopping);
+        let mut any = false;
+        for thread in requests.map(|request| &request.thread).chain(servers) {
+            thread.kick();
+            any = true;
+        }
+        any
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The kicking thread: ends when there is nobody left.
+    fn keep_kicking(&self) {
+        let mut period = KICK_PERIOD_MIN;
+        let mut state = self.lock();
+        while state.kick_all() {
+            let (next, waited) = self
+                .kick
+                .wait_timeout(state, period)
+                .unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            period = if waited.timed_out() {
+                KICK_PERIOD_MAX.min(period * 2)
+            } else {
+                KICK_PERIOD_MIN
+            };
+        }
+        state.kicker_runs = false;
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.lock().requests.remove(&self.unique);
+    }
+}
+
+impl Drop for RegisteredServer {
+    fn drop(&mut self) {
+        self.shared.lock().servers.remove(&self.thread);
+    }
+}

@@ -1,0 +1,330 @@
+//! One mount being served: from INIT to the end of the connection.
+
+use super::{
+    Answer, Backing, Body, Device, Errno, Exchange, FileSystem, Negotiated, OwnedExchange, Reply,
+    ServeThread,
+    blocking::BlockingPool,
+    fulfil::fulfil,
+    interrupt::{Interrupts, RegisteredServer},
+    kick::KickHandle,
+    negotiate::{self, Wishes},
+};
+use crate::{
+    config::{Config, DataChoice, TransportKind},
+    error::{Error, Result},
+};
+use std::{
+    any::Any,
+    fmt,
+    os::fd::AsFd,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use transport::wire::{
+    BatchForgetIn, ForgetIn, ForgetOne, InHeader, InitFlags, InitIn, InitOut, InterruptIn,
+    MIN_READ_BUFFER, Opcode, OutHeader,
+};
+
+/// A mount that is being served. Transports bring it requests; it knows which are its own and
+/// which the file system's.
+pub struct Session {
+    device: Device,
+    fs: Arc<dyn FileSystem>,
+    config: Arc<Config>,
+    kind: TransportKind,
+    negotiated: Negotiated,
+    interrupts: Interrupts,
+    blocking: BlockingPool,
+    stopping: AtomicBool,
+    destroyed: AtomicBool,
+}
+
+impl Session {
+    /// Answers INIT on a `device` that has just been mounted, and tells the file system what was
+    /// agreed on. Waits for INIT, which mount(2) sends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`]: the kernel lacks what the configuration insists on; the mount then
+    /// answers nothing and is to be unmounted. [`Error::System`]: `/dev/fuse` failed.
+    pub fn handshake(
+        device: Device,
+        fs: Arc<dyn FileSystem>,
+        config: Arc<Config>,
+        kind: TransportKind,
+    ) -> Result<Arc<Self>> {
+        let wishes = Wishes {
+            config: &config,
+            kind,
+            lower_stack_depth: lower_stack_depth(&config)?,
+        };
+        let (header, init) = read_init(&device)?;
+        let agreement = negotiate::agree(&init, &wishes)?;
+        write_init(&device, &header, &agreement.reply)?;
+        let mut negotiated = agreement.negotiated;
+        if negotiated.flags.contains(InitFlags::PASSTHROUGH) {
+            match probe_passthrough(&device) {
+                Ok(()) => {}
+                Err(error) if config.data == DataChoice::Auto => {
+                    tracing::info!("{error}: data goes through the daemon");
+                    negotiated.flags.remove(InitFlags::PASSTHROUGH);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::debug!(?negotiated, kind = agreement.kind.name(), "INIT");
+        fs.init(&negotiated);
+        Ok(Arc::new(Self {
+            device,
+            fs,
+            config,
+            kind: agreement.kind,
+            negotiated,
+            interrupts: Interrupts::default(),
+            blocking: BlockingPool::default(),
+            stopping: AtomicBool::new(false),
+            destroyed: AtomicBool::new(false),
+        }))
+    }
+
+    /// The channel that was mounted.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The mount's configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// How requests travel.
+    pub fn kind(&self) -> TransportKind {
+        self.kind
+    }
+
+    /// What was agreed on at INIT.
+    pub fn negotiated(&self) -> &Negotiated {
+        &self.negotiated
+    }
+
+    /// Whether this request must be served by [`serve_blocking`](Self::serve_blocking).
+    pub fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool {
+        !is_of_session(header.opcode) && self.fs.may_block(header, fixed)
+    }
+
+    /// Answers one request on the calling thread. A panic of the file system becomes `EIO`.
+    pub fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        if is_of_session(exchange.header().opcode) {
+            return self.serve_own(exchange);
+        }
+        catch_unwind(AssertUnwindSafe(|| self.fs.serve(thread, exchange))).unwrap_or_else(|panic| {
+            let InHeader { opcode, unique, .. } = *exchange.header();
+            let message = panic_message(&*panic);
+            tracing::error!(%opcode, unique, message, "panic while serving a request; it gets EIO");
+            Err(Errno::IO)
+        })
+    }
+
+    /// Answers one request on a thread that nothing else waits for, interruptibly, and gives
+    /// `complete` what to send; for requests of which [`may_block`](Self::may_block) says so.
+    pub fn serve_blocking<C>(self: &Arc<Self>, mut exchange: OwnedExchange, complete: C)
+    where
+        C: FnOnce(OwnedExchange, Reply) + Send + 'static,
+    {
+        let session = Arc::clone(self);
+        self.blocking.submit(Box::new(move |thread| {
+            let answer = thread.and_then(|thread| {
+                let kick = KickHandle::of_this_thread()?;
+                let unique = exchange.header().unique;
+                let _registered =
+                    session
+                        .interrupts
+                        .register(unique, kick, thread.interrupt_flag());
+                Ok(session.serve(thread, &mut exchange))
+            });
+            let answer = answer.unwrap_or_else(|error| {
+                let opcode = exchange.header().opcode;
+                tracing::warn!(%opcode, %error, "a request that may block is refused");
+                Err(Errno::NOLCK)
+            });
+            let reply = fulfil(answer, &mut exchange);
+            complete(exchange, reply);
+        }));
+    }
+
+    /// The requests that are not the file system's.
+    fn serve_own(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        match exchange.header().opcode {
+            Opcode::FORGET => {
+                let ForgetIn { nlookup } = exchange.arg()?;
+                self.fs.forget(exchange.header().nodeid, nlookup);
+                Ok(Body::NoReply)
+            }
+            Opcode::BATCH_FORGET => {
+                let BatchForgetIn { count, .. } = exchange.arg()?;
+                let entries = exchange.payload().chunks_exact(size_of::<ForgetOne>());
+                for entry in entries.take(count as usize) {
+                    let ForgetOne { nodeid, nlookup } = bytemuck::pod_read_unaligned(entry);
+                    self.fs.forget(nodeid, nlookup);
+                }
+                Ok(Body::NoReply)
+            }
+            Opcode::INTERRUPT => {
+                let InterruptIn { unique } = exchange.arg()?;
+                self.interrupts.interrupt(unique);
+                Ok(Body::NoReply)
+            }
+            Opcode::DESTROY => {
+                self.destroy();
+                Ok(Body::Empty)
+            }
+            Opcode::NOTIFY_REPLY => Ok(Body::NoReply),
+            _ => Err(Errno::IO),
+        }
+    }
+
+    /// The calling thread serves until the mount ends or [`stop`](Self::stop) is called, which
+    /// makes its system calls fail with `EINTR` until the registration is dropped.
+    ///
+    /// # Errors
+    ///
+    /// What [`KickHandle::of_this_thread`] says.
+    pub fn register_server(&self) -> Result<RegisteredServer> {
+        Ok(self
+            .interrupts
+            .register_server(KickHandle::of_this_thread()?))
+    }
+
+    /// Makes every serving thread end, though the file system may still be mounted; returns at
+    /// once. When the last descriptor of the device is closed, the kernel aborts the connection.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.interrupts.stop();
+    }
+
+    /// Whether [`stop`](Self::stop) was called: a serving thread whose system call failed with
+    /// `EINTR` then ends.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// After the last serving thread has ended: interrupts and awaits the requests that block,
+    /// and ends the file system.
+    pub fn finish(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.interrupts.interrupt_all();
+        self.blocking.close();
+        self.destroy();
+    }
+
+    fn destroy(&self) {
+        if !self.destroyed.swap(true, Ordering::AcqRel) {
+            self.fs.destroy();
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("device", &self.device)
+            .field("kind", &self.kind)
+            .field("negotiated", &self.negotiated)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The requests that the session answers itself.
+fn is_of_session(opcode: Opcode) -> bool {
+    matches!(
+        opcode,
+        Opcode::INIT
+            | Opcode::DESTROY
+            | Opcode::FORGET
+            | Opcode::BATCH_FORGET
+            | Opcode::INTERRUPT
+            | Opcode::NOTIFY_REPLY
+    )
+}
+
+/// What a panic says.
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let string = panic.downcast_ref::<String>().map(String::as_str);
+    string
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}
+
+fn read_init(device: &Device) -> Result<(InHeader, InitIn)> {
+    let mut buffer = vec![0; MIN_READ_BUFFER];
+    let len = loop {
+        match device.read(&mut buffer) {
+            Ok(len) => break len,
+            Err(Errno::INTR | Errno::NOENT) => {}
+            Err(Errno::AGAIN) => device
+                .wait_readable()
+                .map_err(|errno| Error::system("cannot wait for INIT", errno))?,
+            Err(errno) => return Err(Error::system("cannot read INIT from /dev/fuse", errno)),
+        }
+    };
+    let request = &buffer[..len];
+    let (header, body) = request
+        .split_at_checked(size_of::<InHeader>())
+        .ok_or_else(|| Error::Protocol(format!("a request of {len} bytes")))?;
+    let header: InHeader = bytemuck::pod_read_unaligned(header);
+    let body = body.get(..size_of::<InitIn>());
+    match body {
+        Some(body) if header.opcode == Opcode::INIT => {
+            Ok((header, bytemuck::pod_read_unaligned(body)))
+        }
+        _ => Err(Error::Protocol(format!(
+            "{} of {len} bytes where INIT was expected",
+            header.opcode
+        ))),
+    }
+}
+
+fn write_init(device: &Device, header: &InHeader, reply: &InitOut) -> Result<()> {
+    let out = OutHeader {
+        len: (size_of::<OutHeader>() + size_of::<InitOut>()) as u32,
+        error: 0,
+        unique: header.unique,
+    };
+    let message = [
+        std::io::IoSlice::new(bytemuck::bytes_of(&out)),
+        std::io::IoSlice::new(bytemuck::bytes_of(reply)),
+    ];
+    device
+        .writev(&message)
+        .map_err(|errno| Error::system("cannot answer INIT", errno))
+}
+
+/// Whether this process may register backing files: the kernel looks at the privilege before the
+/// file (`fuse_backing_open`, fs/fuse/backing.c), so that a descriptor that cannot be a regular
+/// file tells.
+fn probe_passthrough(device: &Device) -> Result<()> {
+    match Backing::open(device, device.as_fd()) {
+        Ok(id) => drop(Backing::close(device, id)),
+        Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+            return Err(Error::Unsupported {
+                what: "passthrough is only for CAP_SYS_ADMIN".into(),
+                remedy: "run as root outside a user namespace, or use '--data copy'".into(),
+            });
+        }
+        Err(_) => {}
+    }
+    Ok(())
+}
+
+/// How many stacking file systems are below the lower directory, as far as its type tells.
+fn lower_stack_depth(config: &Config) -> Result<u32> {
+    /// `OVERLAYFS_SUPER_MAGIC`, `ECRYPTFS_SUPER_MAGIC`, `FUSE_SUPER_MAGIC`
+    /// (include/uapi/linux/magic.h; fs/fuse/inode.c).
+    const STACKING: [i64; 3] = [0x794c_7630, 0xf15f, 0x6573_5546];
+    let stat = rustix::fs::statfs(&config.lower)
+        .map_err(|errno| Error::path("cannot examine", &config.lower, errno))?;
+    Ok(u32::from(STACKING.contains(&(stat.f_type as i64))))
+}
