@@ -16,15 +16,20 @@
 //! | [`summary`] | medians, spread, ratios to a baseline with bootstrap intervals |
 //! | [`report`] | tables, raw.csv, summary.json |
 //! | [`floor`] | what the machine itself charges: system call, hand-over, copy |
+//! | [`verdict`] | the questions, each with its measured ratio |
+//! | [`plot`], [`html`] | SVG plots and report.html |
 //! | [`host`] | the machine a run was made on, and how noisy it was |
 
 pub mod catalogue;
 pub mod cpu;
 pub mod floor;
 pub mod host;
+pub mod html;
+pub mod plot;
 pub mod recorder;
 pub mod report;
 pub mod run;
 pub mod summary;
 pub mod variant;
+pub mod verdict;
 pub mod workload;

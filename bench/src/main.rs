@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use shmfuse_bench::{
     catalogue::{self, Scale},
+    floor::Floor,
     host::Host,
     report,
     run::{Plan, Row},
@@ -65,7 +66,7 @@ struct RunArguments {
     /// Repetitions that count
     #[arg(long, default_value_t = 5)]
     repetitions: usize,
-    /// Folder for raw.csv, summary.json and summary.md
+    /// Folder for raw.csv, latency.csv, summary.json, summary.md and report.html
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// What to print
@@ -145,6 +146,7 @@ fn compare(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<()> {
         shmfuse: find_shmfuse(shmfuse)?,
     };
     let host = Host::read();
+    let floor = Floor::measure()?;
     let rows = carry_out(&plan, lower.path())?;
     let results = summarize(&rows);
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
@@ -156,7 +158,7 @@ fn compare(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<()> {
         eprintln!("shmfuse-bench: read with care: {warning}");
     }
     if let Some(folder) = &arguments.out {
-        report::write(folder, &host, &command, &rows, &results)?;
+        report::write(folder, &host, &floor, &command, &rows, &results)?;
     }
     Ok(())
 }

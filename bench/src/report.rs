@@ -1,7 +1,9 @@
 //! Tables for the eye, raw.csv and summary.json for programs.
 
 use crate::{
+    floor::Floor,
     host::Host,
+    html,
     recorder::{Figures, QUANTILES},
     run::Row,
     summary::Summary,
@@ -27,6 +29,7 @@ struct SummaryFile<'a> {
     /// Version of this file's schema.
     schema: u32,
     host: &'a Host,
+    floor: &'a Floor,
     results: &'a [Summary],
 }
 
@@ -99,7 +102,7 @@ pub fn markdown(host: &Host, command: &str, results: &[Summary]) -> String {
     text
 }
 
-/// Writes raw.csv, latency.csv, summary.json and summary.md into `folder`.
+/// Writes raw.csv, latency.csv, summary.json, summary.md and report.html into `folder`.
 ///
 /// # Errors
 ///
@@ -107,6 +110,7 @@ pub fn markdown(host: &Host, command: &str, results: &[Summary]) -> String {
 pub fn write(
     folder: &Path,
     host: &Host,
+    floor: &Floor,
     command: &str,
     rows: &[Row],
     results: &[Summary],
@@ -118,10 +122,15 @@ pub fn write(
     let json = serde_json::to_string_pretty(&SummaryFile {
         schema: 1,
         host,
+        floor,
         results,
     })?;
     fs::write(folder.join("summary.json"), json + "\n")?;
     fs::write(folder.join("summary.md"), markdown(host, command, results))?;
+    fs::write(
+        folder.join("report.html"),
+        html::page(host, floor, command, rows, results)?,
+    )?;
     Ok(())
 }
 
@@ -211,8 +220,23 @@ mod tests {
     fn a_run_leaves_its_files() {
         let dir = tempfile::tempdir().unwrap();
         let rows = rows();
-        write(dir.path(), &Host::read(), "bench", &rows, &summarize(&rows)).unwrap();
-        for file in ["raw.csv", "latency.csv", "summary.json", "summary.md"] {
+        let floor = Floor::measure().unwrap();
+        write(
+            dir.path(),
+            &Host::read(),
+            &floor,
+            "bench",
+            &rows,
+            &summarize(&rows),
+        )
+        .unwrap();
+        for file in [
+            "raw.csv",
+            "latency.csv",
+            "summary.json",
+            "summary.md",
+            "report.html",
+        ] {
             assert!(
                 dir.path().join(file).metadata().unwrap().len() > 0,
                 "{file}"

@@ -111,7 +111,8 @@ fn one(rows: &[Row], workload: &str, variant: &str, baseline: &str) -> Summary {
     }
 }
 
-fn rate(measure: Measure, figures: &Figures) -> f64 {
+/// What a repetition is compared by: operations, MiB or runs per second.
+pub fn rate(measure: Measure, figures: &Figures) -> f64 {
     match measure {
         Measure::Operations | Measure::Time => figures.ops_per_second(),
         Measure::Bytes => figures.mib_per_second(),
@@ -132,7 +133,7 @@ pub fn median(values: &[f64]) -> f64 {
 
 /// 95 % percentile-bootstrap interval (Efron, 1979) of the ratio of two medians. Deterministic:
 /// the same rows give the same interval.
-fn interval(rates: &[f64], base: &[f64]) -> [f64; 2] {
+pub fn interval(rates: &[f64], base: &[f64]) -> [f64; 2] {
     let mut word = 0x2545_f491_4f6c_dd1du64;
     let mut resample = |values: &[f64]| {
         let drawn: Vec<f64> = values
