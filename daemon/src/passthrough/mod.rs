@@ -4,4 +4,8 @@
 //! | --- | --- |
 //! | [`creds`] | acting as the caller: fsuid, fsgid, groups, umask, CAP_FSETID of one thread |
 
+pub mod backing_table;
 pub mod creds;
+pub mod handle_table;
+pub mod lock_ranges;
+pub mod open_file;

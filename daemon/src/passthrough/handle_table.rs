@@ -1,0 +1,219 @@
+//! Handles: the numbers that name open files to the kernel.
+//!
+//! A handle is `generation << 32 | slot << 6 | shard`. The generation of a slot moves each time it
+//! is emptied, so a handle never names what was opened after its own file was closed; a slot whose
+//! generation is used up is left empty for good. 0 is never a handle.
+//!
+//! Looking a handle up takes its shard's lock for reading and nothing else.
+
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicUsize, Ordering},
+};
+
+const SHARD_BITS: u32 = 6;
+const SHARDS: usize = 1 << SHARD_BITS;
+const SLOTS_MAX: usize = 1 << (u32::BITS - SHARD_BITS);
+
+/// What handles name.
+#[derive(Debug)]
+pub struct HandleTable<T> {
+    shards: Box<[RwLock<Shard<T>>]>,
+    next_shard: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Shard<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<Arc<T>>,
+}
+
+impl<T> Default for HandleTable<T> {
+    fn default() -> Self {
+        let shard = || {
+            RwLock::new(Shard {
+                slots: Vec::new(),
+                free: Vec::new(),
+            })
+        };
+        Self {
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            next_shard: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl<T> HandleTable<T> {
+    /// Gives `value` a handle. `None` if there are 2^32 already.
+    pub fn insert(&self, value: Arc<T>) -> Option<u64> {
+        let shard_index = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let mut shard = write(&self.shards[shard_index]);
+        let index = match shard.free.pop() {
+            Some(index) => index,
+            None if shard.slots.len() == SLOTS_MAX => return None,
+            None => {
+                shard.slots.push(Slot {
+                    generation: 1,
+                    value: None,
+                });
+                (shard.slots.len() - 1) as u32
+            }
+        };
+        let slot = &mut shard.slots[index as usize];
+        slot.value = Some(value);
+        let low = index << SHARD_BITS | shard_index as u32;
+        Some(u64::from(slot.generation) << 32 | u64::from(low))
+    }
+
+    /// What `handle` names; `None` if it names nothing (any more).
+    pub fn get(&self, handle: u64) -> Option<Arc<T>> {
+        let (shard, index, generation) = parts(handle);
+        let shard = read(&self.shards[shard]);
+        let slot = shard.slots.get(index)?;
+        (slot.generation == generation)
+            .then(|| slot.value.clone())
+            .flatten()
+    }
+
+    /// Ends `handle` and returns what it named.
+    pub fn remove(&self, handle: u64) -> Option<Arc<T>> {
+        let (shard, index, generation) = parts(handle);
+        let mut shard = write(&self.shards[shard]);
+        let slot = shard.slots.get_mut(index)?;
+        if slot.generation != generation {
+            return None;
+        }
+        let value = slot.value.take()?;
+        if let Some(next) = slot.generation.checked_add(1) {
+            slot.generation = next;
+            shard.free.push(index as u32);
+        }
+        Some(value)
+    }
+
+    /// How many handles name something.
+    pub fn len(&self) -> usize {
+        let open = |shard: &RwLock<Shard<T>>| {
+            let shard = read(shard);
+            shard
+                .slots
+                .iter()
+                .filter(|slot| slot.value.is_some())
+                .count()
+        };
+        self.shards.iter().map(open).sum()
+    }
+
+    /// Whether no handle names anything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Ends every handle.
+    pub fn clear(&self) {
+        for (shard_index, shard) in self.shards.iter().enumerate() {
+            let open: Vec<u64> = read(shard)
+                .slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| slot.value.is_some())
+                .map(|(index, slot)| {
+                    let low = (index as u32) << SHARD_BITS | shard_index as u32;
+                    u64::from(slot.generation) << 32 | u64::from(low)
+                })
+                .collect();
+            for handle in open {
+                self.remove(handle);
+            }
+        }
+    }
+}
+
+/// Shard, slot and generation that `handle` speaks of.
+fn parts(handle: u64) -> (usize, usize, u32) {
+    let low = handle as u32;
+    (
+        low as usize % SHARDS,
+        (low >> SHARD_BITS) as usize,
+        (handle >> 32) as u32,
+    )
+}
+
+/// A poisoned shard is whole: no code that can panic runs while it is locked.
+fn read<T>(shard: &RwLock<Shard<T>>) -> RwLockReadGuard<'_, Shard<T>> {
+    shard.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(shard: &RwLock<Shard<T>>) -> RwLockWriteGuard<'_, Shard<T>> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_names_what_it_was_given_for() {
+        let table = HandleTable::default();
+        let handles: Vec<u64> = (0..1000)
+            .map(|value| table.insert(Arc::new(value)).unwrap())
+            .collect();
+        for (value, &handle) in handles.iter().enumerate() {
+            assert_eq!(*table.get(handle).unwrap(), value);
+            assert_ne!(handle, 0);
+        }
+        assert_eq!(table.len(), 1000);
+    }
+
+    #[test]
+    fn an_ended_handle_names_nothing_though_its_slot_is_used_again() {
+        let table = HandleTable::default();
+        let ended = table.insert(Arc::new(1)).unwrap();
+        assert_eq!(table.remove(ended).as_deref(), Some(&1));
+        let fresh: Vec<u64> = (0..SHARDS)
+            .map(|_| table.insert(Arc::new(2)).unwrap())
+            .collect();
+        assert!(fresh.iter().any(|handle| *handle as u32 == ended as u32));
+        assert_eq!(table.get(ended), None);
+        assert_eq!(table.remove(ended), None);
+        assert_eq!(table.len(), SHARDS);
+    }
+
+    #[test]
+    fn numbers_that_were_never_handed_out_name_nothing() {
+        let table = HandleTable::<()>::default();
+        for handle in [0, 1, u64::MAX, 1 << 32, u64::MAX << 32] {
+            assert!(table.get(handle).is_none());
+            assert!(table.remove(handle).is_none());
+        }
+    }
+
+    #[test]
+    fn a_slot_out_of_generations_is_left_empty() {
+        let table = HandleTable::default();
+        let first = table.insert(Arc::new(1)).unwrap();
+        let (shard, index, _) = parts(first);
+        write(&table.shards[shard]).slots[index].generation = u32::MAX;
+        let last = u64::from(u32::MAX) << 32 | u64::from(first as u32);
+        assert_eq!(table.remove(last).as_deref(), Some(&1));
+        assert!(write(&table.shards[shard]).free.is_empty());
+        assert!(table.get(last).is_none());
+    }
+
+    #[test]
+    fn clearing_ends_every_handle() {
+        let table = HandleTable::default();
+        let handles: Vec<u64> = (0..100)
+            .map(|value| table.insert(Arc::new(value)).unwrap())
+            .collect();
+        table.clear();
+        assert!(table.is_empty());
+        assert!(handles.iter().all(|&handle| table.get(handle).is_none()));
+    }
+}
