@@ -8,4 +8,5 @@ pub mod backing_table;
 pub mod creds;
 pub mod handle_table;
 pub mod lock_ranges;
+pub mod lock_table;
 pub mod open_file;
