@@ -4,7 +4,7 @@ use super::{Device, Errno};
 use std::io::IoSlice;
 use transport::wire::{
     InvalEntryFlags, NotifyCode, NotifyDeleteOut, NotifyInvalEntryOut, NotifyInvalInodeOut,
-    NotifyPollWakeupOut, NotifyStoreOut, OutHeader,
+    NotifyPollWakeupOut, NotifyRetrieveOut, NotifyStoreOut, OutHeader,
 };
 
 /// Each blocks while the kernel holds locks of the inodes concerned: a notification must not be
@@ -78,6 +78,30 @@ impl Device {
             padding: 0,
         };
         self.notify(NotifyCode::STORE, &[bytemuck::bytes_of(&body), data])
+    }
+
+    /// Asks for what the page cache holds of `nodeid` at `offset`, at most `size` bytes. The kernel
+    /// answers with a NOTIFY_REPLY whose `unique` is the one given here, as a request of the
+    /// calling thread (`fuse_retrieve`, fs/fuse/dev.c).
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`, `ENODEV`, `ENOTCONN`.
+    pub fn notify_retrieve(
+        &self,
+        unique: u64,
+        nodeid: u64,
+        offset: u64,
+        size: u32,
+    ) -> Result<(), Errno> {
+        let body = NotifyRetrieveOut {
+            notify_unique: unique,
+            nodeid,
+            offset,
+            size,
+            padding: 0,
+        };
+        self.notify(NotifyCode::RETRIEVE, &[bytemuck::bytes_of(&body)])
     }
 
     /// Wakes those who poll the file whose POLL carried `kh`.

@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | [`classic`] | read(2) and write(2) on `/dev/fuse` |
 //! | [`message`] | requests and replies as they are on `/dev/fuse` |
+//! | [`uring`] | FUSE-over-io_uring, entries in private memory |
 
 pub mod classic;
 pub mod message;
+pub mod uring;
 
 pub use classic::device_reader;
 
@@ -40,6 +42,7 @@ pub struct ServerThread(JoinHandle<Result<()>>);
 pub fn start(session: Arc<Session>) -> Result<Server> {
     let threads = match session.kind() {
         TransportKind::Classic => classic::start(&session),
+        TransportKind::Uring => uring::start(&session),
         kind => Err(Error::Unsupported {
             what: format!("transport {}", kind.name()),
             remedy: String::new(),

@@ -37,11 +37,13 @@ wire_structs! {
     NotifyDeleteOut { parent: u64, child: u64, namelen: u32, padding: u32, }
     /// Data for the page cache; `size` bytes follow.
     NotifyStoreOut { nodeid: u64, offset: u64, size: u32, padding: u32, }
+    /// Asks for cached data: a NOTIFY_REPLY with `notify_unique` as its `unique` follows.
+    NotifyRetrieveOut { notify_unique: u64, nodeid: u64, offset: u64, size: u32, padding: u32, }
     /// Wakes those who poll the file whose POLL carried `kh`.
     NotifyPollWakeupOut { kh: u64, }
 }
 
 assert_sizes! {
     NotifyInvalInodeOut = 24, NotifyInvalEntryOut = 16, NotifyDeleteOut = 24, NotifyStoreOut = 24,
-    NotifyPollWakeupOut = 8,
+    NotifyPollWakeupOut = 8, NotifyRetrieveOut = 32,
 }

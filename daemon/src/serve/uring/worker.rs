@@ -1,0 +1,296 @@
+//! The thread that serves one queue.
+//!
+//! ```text
+//!        ┌──────────────────── io_uring_enter: submit commits, wait ◄─────────┐
+//!        ▼                                                                     │
+//!  Arrived ─► receive ─► may it block? ── no ─► serve ─► answer ─► Commit ──────┤
+//!                              │ yes                                           │
+//!                              ▼                                               │
+//!                        blocking pool ─► Mailbox ─► Woken ─► answer ─► Commit ─┘
+//! ```
+//!
+//! The thread never waits for anything but its ring and the lower file system.
+
+use super::{
+    entry::{Arrived, EntryIndex, Lost, Owed, QueueId, Request},
+    exchange::EntryExchange,
+    mailbox::{Finished, Mailbox},
+    memory::EntryMemory,
+    ring::{Event, Ring},
+};
+use crate::{
+    error::{Error, Result},
+    fuse::{Errno, OwnedExchange, Reply, ServeThread, Session, fulfil::fulfil},
+};
+use std::{collections::HashMap, io, os::fd::AsFd, sync::Arc};
+
+/// One queue and what its thread knows of it.
+#[derive(Debug)]
+pub struct Worker<R> {
+    queue: QueueId,
+    // Before the memory: a ring that is closed does not touch it.
+    ring: R,
+    memory: EntryMemory,
+    mailbox: Arc<Mailbox>,
+    /// Requests that the blocking pool has.
+    blocked: HashMap<EntryIndex, Owed>,
+    /// The connection is over: what is left is to take the entries back.
+    ended: bool,
+    spare: Spare,
+    events: Vec<Event>,
+}
+
+/// How many entries locks may take up before more are registered.
+#[derive(Debug)]
+struct Spare {
+    /// Fewer entries than this without a blocked request: more are registered.
+    min: usize,
+    /// More have been registered than there were at the start.
+    grown: bool,
+    /// A request has gone to the blocking pool since the queue was last nudged.
+    nudge: bool,
+    nudges: u32,
+}
+
+impl<R: Ring> Worker<R> {
+    /// Registers every entry of `memory` by `ring`, both fresh.
+    ///
+    /// # Errors
+    ///
+    /// The ring failed, or the kernel refused an entry.
+    pub fn start(queue: QueueId, ring: R, memory: EntryMemory) -> Result<Self> {
+        let depth = memory.len();
+        let mut worker = Self {
+            queue,
+            ring,
+            memory,
+            mailbox: Arc::new(Mailbox::new()?),
+            blocked: HashMap::new(),
+            ended: false,
+            spare: Spare {
+                min: depth.div_ceil(2),
+                grown: false,
+                nudge: false,
+                nudges: 0,
+            },
+            events: Vec::with_capacity(depth + 1),
+        };
+        worker.register().map_err(enter_failed)?;
+        // A refusal comes at once; what has arrived besides is served by `run`.
+        worker.ring.take_events(&mut worker.events);
+        let refused = worker.events.iter().find_map(|event| match event {
+            Event::Lost(lost) => Some(lost.errno()),
+            _ => None,
+        });
+        match refused {
+            None => Ok(worker),
+            Some(errno) => Err(Error::system(
+                "the kernel refused a FUSE ring entry",
+                io::Error::from_raw_os_error(errno),
+            )
+            .with_remedy("--transport classic works without")),
+        }
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        for entry in 0..self.memory.len() as u32 {
+            self.memory.lend(EntryIndex(entry), &mut self.ring)?;
+        }
+        self.ring.watch(self.mailbox.as_fd())?;
+        self.ring.submit()
+    }
+
+    /// Serves until the connection ends or the session stops.
+    ///
+    /// # Errors
+    ///
+    /// The ring failed, or the kernel or the entries' memory broke the protocol.
+    pub fn run(mut self, session: &Arc<Session>, thread: &mut ServeThread) -> Result<()> {
+        loop {
+            let mut events = std::mem::take(&mut self.events);
+            let mut left = events.len();
+            for event in events.drain(..) {
+                self.handle(event, session, thread)?;
+                left -= 1;
+                if left > 0 {
+                    // Nobody waits for the next request's lower operation but its own application.
+                    self.ring
+                        .submit()
+                        .or_else(retry_later)
+                        .map_err(enter_failed)?;
+                }
+            }
+            self.events = events;
+            if self.ended && self.memory.lent() == 0 {
+                return Ok(());
+            }
+            self.nudge(session);
+            match self.ring.submit_and_wait() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && session.stopping() => {
+                    return Ok(());
+                }
+                outcome => outcome.or_else(retry_later).map_err(enter_failed)?,
+            }
+            self.ring.take_events(&mut self.events);
+        }
+    }
+
+    fn handle(
+        &mut self,
+        event: Event,
+        session: &Arc<Session>,
+        thread: &mut ServeThread,
+    ) -> Result<()> {
+        match event {
+            Event::Arrived(arrived) => self.arrived(arrived, session, thread),
+            Event::Lost(lost) => self.lost(&lost),
+            Event::Woken { last } => {
+                for finished in self.mailbox.take() {
+                    self.finished(finished)?;
+                }
+                if last {
+                    self.ring
+                        .watch(self.mailbox.as_fd())
+                        .map_err(enter_failed)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn arrived(
+        &mut self,
+        arrived: Arrived,
+        session: &Arc<Session>,
+        thread: &mut ServeThread,
+    ) -> Result<()> {
+        let (mut owed, request) = self
+            .memory
+            .receive(arrived)
+            .map_err(|corrupt| Error::Protocol(corrupt.to_string()))?;
+        if session.may_block(&request.header, request.fixed()) {
+            return self.detach(owed, &request, session);
+        }
+        let payload = self.memory.payload(&mut owed);
+        let mut exchange = EntryExchange::new(&request, payload);
+        let answer = session.serve(thread, &mut exchange);
+        let reply = fulfil(answer, &mut exchange);
+        self.commit(owed, reply)
+    }
+
+    fn commit(&mut self, owed: Owed, reply: Reply) -> Result<()> {
+        let commit = self.memory.answer(owed, reply);
+        self.ring.commit(commit).map_err(enter_failed)
+    }
+
+    /// Hands a request to the blocking pool. Its entry stays taken: the kernel has no way to give
+    /// it back but by the answer.
+    fn detach(&mut self, mut owed: Owed, request: &Request, session: &Arc<Session>) -> Result<()> {
+        let out_len = self.memory.payload_len();
+        let payload = &self.memory.payload(&mut owed)[..request.payload_len];
+        let owned = OwnedExchange::copy(&request.header, request.fixed(), payload, out_len);
+        let (entry, commit_id) = (owed.entry(), owed.commit_id());
+        self.blocked.insert(entry, owed);
+        self.spare.nudge = true;
+        let mailbox = Arc::clone(&self.mailbox);
+        session.serve_blocking(owned, move |exchange, reply| {
+            mailbox.post(Finished {
+                entry,
+                commit_id,
+                exchange,
+                reply,
+            });
+        });
+        self.keep_spare()
+    }
+
+    fn finished(&mut self, finished: Finished) -> Result<()> {
+        let Some(mut owed) = self.blocked.remove(&finished.entry) else {
+            return Err(Error::Protocol(format!(
+                "{:?} was answered twice",
+                finished.entry
+            )));
+        };
+        debug_assert_eq!(owed.commit_id(), finished.commit_id);
+        let body = finished.exchange.body(finished.reply.body_len());
+        self.memory.payload(&mut owed)[..body.len()].copy_from_slice(body);
+        self.commit(owed, finished.reply)
+    }
+
+    /// Registers more entries when few are left to requests that do not wait for a lock: an
+    /// unlock, that the locks wait for, must find one (docs/decisions/0004-ring-entries-and-locks.md).
+    fn keep_spare(&mut self) -> Result<()> {
+        let usable = self.memory.len() - self.blocked.len();
+        if usable >= self.spare.min || self.ended {
+            return Ok(());
+        }
+        let fresh = match self.memory.grow() {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                tracing::warn!(queue = self.queue.0, %error, "no more entries for waiting locks");
+                return Ok(());
+            }
+        };
+        tracing::debug!(
+            queue = self.queue.0,
+            entries = self.memory.len(),
+            "locks wait: more entries"
+        );
+        for entry in fresh {
+            self.memory
+                .lend(EntryIndex(entry), &mut self.ring)
+                .map_err(enter_failed)?;
+        }
+        self.spare.grown = true;
+        Ok(())
+    }
+
+    /// Makes the kernel look at the queue's pending requests once more.
+    fn nudge(&mut self, session: &Session) {
+        if !std::mem::take(&mut self.spare.nudge) || !self.spare.grown || self.ended {
+            return;
+        }
+        if let Err(error) = self.ring.submit() {
+            tracing::debug!(%error, "submission before a nudge");
+        }
+        self.spare.nudges = self.spare.nudges.wrapping_add(1);
+        // Not a unique that the kernel gives: those are even and count from 0, one a request.
+        let unique = 1 << 63 | u64::from(self.queue.0) << 33 | u64::from(self.spare.nudges) << 1;
+        match session
+            .device()
+            .notify_retrieve(unique, transport::wire::ROOT_ID, 0, 0)
+        {
+            Ok(()) | Err(Errno::NODEV | Errno::NOTCONN) => {}
+            Err(errno) => tracing::warn!(queue = self.queue.0, %errno, "cannot nudge the queue"),
+        }
+    }
+
+    fn lost(&mut self, lost: &Lost) -> Result<()> {
+        self.memory.lost(lost);
+        if lost.connection_ended() {
+            self.ended = true;
+            return Ok(());
+        }
+        if self.ended {
+            return Ok(());
+        }
+        Err(Error::Protocol(format!(
+            "queue {}: the kernel refused a command of entry {}: {}",
+            self.queue.0,
+            lost.entry().0,
+            io::Error::from_raw_os_error(lost.errno()),
+        )))
+    }
+}
+
+/// What passes by itself: a signal, and completions that have to be taken first.
+fn retry_later(error: io::Error) -> io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+fn enter_failed(source: io::Error) -> Error {
+    Error::system("an io_uring failed", source)
+}
