@@ -84,7 +84,8 @@ fn oversized(len: usize, exchange: &mut (dyn Exchange + '_)) -> Reply {
 ///
 /// # Errors
 ///
-/// The errno of the first pread(2), if nothing was read.
+/// The errno of the first pread(2) that failed, even if something was read: to the kernel a short
+/// READ is the end of the file (`fuse_short_read`, fs/fuse/file.c).
 pub fn read_at(file: &File, out: &mut [u8], offset: u64) -> Result<usize, Errno> {
     let mut done = 0;
     while done < out.len() {
@@ -92,7 +93,6 @@ pub fn read_at(file: &File, out: &mut [u8], offset: u64) -> Result<usize, Errno>
             Ok(0) => break,
             Ok(count) => done += count,
             Err(Errno::INTR) => {}
-            Err(_) if done > 0 => break,
             Err(errno) => return Err(errno),
         }
     }

@@ -14,12 +14,15 @@
 //! | [`thread`] | what a serving thread carries: interruption |
 //! | [`blocking`] | threads for requests that wait for another application |
 //! | [`interrupt`] | INTERRUPT: who is to be woken, and until when |
+//! | [`pipe`] | a pipe as splice(2) needs it |
+//! | [`counters`] | what happened that is not seen in replies |
 //! | [`kick`] | waking a thread out of a system call |
 //!
 //! Unit tests drive a file system through `testing`, without a kernel.
 
 pub mod backing;
 pub mod blocking;
+pub mod counters;
 pub mod device;
 pub mod exchange;
 pub mod filesystem;
@@ -29,6 +32,7 @@ pub mod kick;
 pub mod negotiate;
 pub mod notify;
 pub mod owned;
+pub mod pipe;
 pub mod session;
 #[cfg(test)]
 pub mod testing;

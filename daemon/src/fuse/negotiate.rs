@@ -14,9 +14,13 @@ use transport::wire::{
 };
 
 /// The page size by which the protocol counts.
-const PAGE: u32 = 4096;
+const PAGE: usize = 4096;
 /// A reply's times are exact to this many nanoseconds.
 const TIME_GRAN_NS: u32 = 1;
+
+/// The most that a request or reply carries on this daemon's transports, in bytes: 256 pages, what
+/// the kernel allows by default (`FUSE_DEFAULT_MAX_PAGES_LIMIT`, fs/fuse/fuse_i.h).
+pub const PAYLOAD_MAX: usize = 256 * PAGE;
 
 /// When a capability is asked for.
 #[derive(Clone, Copy)]
@@ -38,6 +42,9 @@ pub struct Wishes<'a> {
     pub kind: TransportKind,
     /// How many stacking file systems are below the lower directory: 0 for ext4, 1 for overlayfs.
     pub lower_stack_depth: u32,
+    /// The most that a request or reply can carry, in bytes: what a pipe of the splice transport
+    /// holds, at most [`PAYLOAD_MAX`].
+    pub payload_max: usize,
 }
 
 /// A capability, when it is asked for, and why then or why not.
@@ -287,9 +294,10 @@ pub fn agree(init: &InitIn, wishes: &Wishes<'_>) -> Result<Agreement> {
     check_passthrough(offered, wishes)?;
 
     let config = wishes.config;
-    let flags = offered & wanted(wishes);
+    let flags = offered & wanted(offered, wishes);
     let minor = init.minor.min(KERNEL_MINOR_VERSION);
-    let max_pages = max_pages(config.max_write, init.max_readahead);
+    let max_write = max_write(wishes);
+    let max_pages = max_pages(max_write, init.max_readahead, wishes.payload_max);
     let max_stack_depth = if flags.contains(InitFlags::PASSTHROUGH) {
         wishes.lower_stack_depth + 1
     } else {
@@ -303,7 +311,7 @@ pub fn agree(init: &InitIn, wishes: &Wishes<'_>) -> Result<Agreement> {
         flags2: flags.high(),
         max_background: config.max_background,
         congestion_threshold: congestion_threshold(config.max_background),
-        max_write: config.max_write,
+        max_write,
         time_gran: TIME_GRAN_NS,
         max_pages,
         max_stack_depth,
@@ -312,7 +320,7 @@ pub fn agree(init: &InitIn, wishes: &Wishes<'_>) -> Result<Agreement> {
     let negotiated = Negotiated {
         minor,
         flags,
-        max_write: config.max_write,
+        max_write,
         max_pages,
     };
     Ok(Agreement {
@@ -322,16 +330,26 @@ pub fn agree(init: &InitIn, wishes: &Wishes<'_>) -> Result<Agreement> {
     })
 }
 
-/// What is asked for if the kernel offers it.
-fn wanted(wishes: &Wishes<'_>) -> InitFlags {
-    let wanted = CAPABILITIES
-        .iter()
-        .filter(|Capability(_, want, _)| match want {
+impl Capability {
+    fn is_wanted(&self, wishes: &Wishes<'_>) -> bool {
+        match self.1 {
             Want::Always => true,
             Want::If(holds) => holds(wishes),
             Want::No => false,
-        });
-    wanted.fold(InitFlags::empty(), |all, Capability(flag, ..)| all | *flag)
+        }
+    }
+}
+
+/// What is asked for if the kernel offers it.
+fn wanted(offered: InitFlags, wishes: &Wishes<'_>) -> InitFlags {
+    let mut wanted = InitFlags::empty();
+    for capability in CAPABILITIES {
+        let Capability(flag, _, reason) = capability;
+        let (is_offered, is_wanted) = (offered.contains(*flag), capability.is_wanted(wishes));
+        tracing::debug!(?flag, is_offered, is_wanted, reason, "capability");
+        wanted.set(*flag, is_wanted);
+    }
+    wanted
 }
 
 fn transport_kind(offered: InitFlags, wishes: &Wishes<'_>) -> Result<TransportKind> {
@@ -377,11 +395,21 @@ fn check_passthrough(offered: InitFlags, wishes: &Wishes<'_>) -> Result<()> {
     })
 }
 
-/// Pages for the largest WRITE or the largest readahead, whichever is more, up to what the
-/// protocol's field holds; the kernel cuts it to fs.fuse.max_pages_limit.
-fn max_pages(max_write: u32, max_readahead: u32) -> u16 {
-    let pages = max_write.max(max_readahead.min(max_write)).div_ceil(PAGE);
-    u16::try_from(pages).unwrap_or(u16::MAX)
+/// What was configured, or what the transport holds if that is less.
+fn max_write(wishes: &Wishes<'_>) -> u32 {
+    let configured = wishes.config.max_write;
+    let possible = u32::try_from(wishes.payload_max).unwrap_or(u32::MAX);
+    if configured > possible {
+        tracing::info!("WRITEs are limited to {possible} bytes, which is what a pipe holds");
+    }
+    configured.min(possible)
+}
+
+/// Pages for the largest WRITE or the largest readahead, whichever is more, but no more than the
+/// transport holds. The kernel cuts it to fs.fuse.max_pages_limit.
+fn max_pages(max_write: u32, max_readahead: u32, payload_max: usize) -> u16 {
+    let largest = (max_write.max(max_readahead) as usize).min(payload_max);
+    u16::try_from(largest.div_ceil(PAGE)).unwrap_or(u16::MAX)
 }
 
 /// The kernel holds back readahead when three quarters of the background requests are under way,

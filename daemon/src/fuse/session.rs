@@ -4,10 +4,12 @@ use super::{
     Answer, Backing, Body, Device, Errno, Exchange, FileSystem, Negotiated, OwnedExchange, Reply,
     ServeThread,
     blocking::BlockingPool,
+    counters::Counters,
     fulfil::fulfil,
     interrupt::{Interrupts, RegisteredServer},
     kick::KickHandle,
     negotiate::{self, Wishes},
+    pipe::Pipe,
 };
 use crate::{
     config::{Config, DataChoice, TransportKind},
@@ -38,6 +40,7 @@ pub struct Session {
     negotiated: Negotiated,
     interrupts: Interrupts,
     blocking: BlockingPool,
+    counters: Counters,
     stopping: AtomicBool,
     destroyed: AtomicBool,
 }
@@ -60,6 +63,10 @@ impl Session {
             config: &config,
             kind,
             lower_stack_depth: lower_stack_depth(&config)?,
+            payload_max: match kind {
+                TransportKind::Splice => Pipe::new(negotiate::PAYLOAD_MAX)?.payload_max(),
+                _ => negotiate::PAYLOAD_MAX,
+            },
         };
         let (header, init) = read_init(&device)?;
         let agreement = negotiate::agree(&init, &wishes)?;
@@ -85,6 +92,7 @@ impl Session {
             negotiated,
             interrupts: Interrupts::default(),
             blocking: BlockingPool::default(),
+            counters: Counters::default(),
             stopping: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
         }))
@@ -110,6 +118,11 @@ impl Session {
         &self.negotiated
     }
 
+    /// What happened so far that is not seen in replies.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
     /// Whether this request must be served by [`serve_blocking`](Self::serve_blocking).
     pub fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool {
         !is_of_session(header.opcode) && self.fs.may_block(header, fixed)
@@ -123,6 +136,7 @@ impl Session {
         catch_unwind(AssertUnwindSafe(|| self.fs.serve(thread, exchange))).unwrap_or_else(|panic| {
             let InHeader { opcode, unique, .. } = *exchange.header();
             let message = panic_message(&*panic);
+            self.counters.panics.count();
             tracing::error!(%opcode, unique, message, "panic while serving a request; it gets EIO");
             Err(Errno::IO)
         })
@@ -147,6 +161,7 @@ impl Session {
             });
             let answer = answer.unwrap_or_else(|error| {
                 let opcode = exchange.header().opcode;
+                session.counters.blocking_refused.count();
                 tracing::warn!(%opcode, %error, "a request that may block is refused");
                 Err(Errno::NOLCK)
             });
@@ -174,6 +189,7 @@ impl Session {
             }
             Opcode::INTERRUPT => {
                 let InterruptIn { unique } = exchange.arg()?;
+                self.counters.interrupts.count();
                 self.interrupts.interrupt(unique);
                 Ok(Body::NoReply)
             }
@@ -222,6 +238,7 @@ impl Session {
 
     fn destroy(&self) {
         if !self.destroyed.swap(true, Ordering::AcqRel) {
+            tracing::debug!(counters = ?self.counters, "the connection has ended");
             self.fs.destroy();
         }
     }

@@ -23,12 +23,16 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         .collect()
 }
 
+/// The channel of thread `index`: the first serves the one that was mounted.
+pub(super) fn open_channel(session: &Session, index: usize) -> Result<Device> {
+    match index {
+        0 => Ok(session.device().clone()),
+        _ => session.device().clone_channel(),
+    }
+}
+
 fn start_one(session: &Arc<Session>, index: usize) -> Result<ServerThread> {
-    let channel = if index == 0 {
-        session.device().clone()
-    } else {
-        session.device().clone_channel()?
-    };
+    let channel = open_channel(session, index)?;
     let max_payload = session.negotiated().max_payload();
     spawn(
         session,
@@ -85,7 +89,7 @@ fn serve(
         };
         match buffers.request.request(len) {
             Ok(request) => serve_one(session, channel, thread, &mut buffers.reply, request),
-            Err(malformed) => refuse(channel, &mut buffers.reply, malformed),
+            Err(malformed) => refuse(session, channel, &mut buffers.reply, malformed),
         }
     }
 }
@@ -160,7 +164,13 @@ pub(super) fn detach(session: &Arc<Session>, channel: &Device, request: Request<
 }
 
 /// Tells whoever waits for a malformed request that it failed.
-pub(super) fn refuse(channel: &Device, replies: &mut ReplyBuffer, malformed: Malformed) {
+pub(super) fn refuse(
+    session: &Session,
+    channel: &Device,
+    replies: &mut ReplyBuffer,
+    malformed: Malformed,
+) {
+    session.counters().malformed.count();
     tracing::error!(?malformed, "the kernel sent a malformed request");
     if let Malformed::Length(header) = malformed {
         let sent = replies.send(channel, Reply::Error(Errno::IO), header.unique);

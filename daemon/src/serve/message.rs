@@ -43,7 +43,18 @@ impl RequestBuffer {
     ///
     /// As [`Request::parse`].
     pub fn request(&self, len: usize) -> Result<Request<'_>, Malformed> {
-        Request::parse(&self.0[REQUEST_START..][..len])
+        self.head(len, len)
+    }
+
+    /// The first `len` bytes of [`space`](Self::space) as the head of a request of `whole_len`
+    /// bytes: its payload is cut off there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::parse`].
+    pub fn head(&self, len: usize, whole_len: usize) -> Result<Request<'_>, Malformed> {
+        let bytes = self.0[REQUEST_START..].get(..len);
+        Request::parse(bytes.ok_or(Malformed::NoHeader)?, whole_len)
     }
 }
 
@@ -69,17 +80,17 @@ pub enum Malformed {
 }
 
 impl<'a> Request<'a> {
-    /// Takes a request apart.
+    /// Takes apart a request of `whole_len` bytes, of which `message` are the first.
     ///
     /// # Errors
     ///
     /// [`Malformed`].
-    pub fn parse(message: &'a [u8]) -> Result<Self, Malformed> {
+    pub fn parse(message: &'a [u8], whole_len: usize) -> Result<Self, Malformed> {
         let (header, body) = message
             .split_at_checked(size_of::<InHeader>())
             .ok_or(Malformed::NoHeader)?;
         let header: InHeader = bytemuck::pod_read_unaligned(header);
-        if header.len as usize != message.len() {
+        if header.len as usize != whole_len {
             return Err(Malformed::Length(header));
         }
         let (fixed, payload) = body

@@ -3,11 +3,13 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`classic`] | read(2) and write(2) on `/dev/fuse` |
+//! | [`splice`] | the same, the data of READ and WRITE by splice(2) |
 //! | [`message`] | requests and replies as they are on `/dev/fuse` |
 //! | [`uring`] | FUSE-over-io_uring, entries in private memory |
 
 pub mod classic;
 pub mod message;
+pub mod splice;
 pub mod uring;
 
 pub use classic::device_reader;
@@ -42,11 +44,8 @@ pub struct ServerThread(JoinHandle<Result<()>>);
 pub fn start(session: Arc<Session>) -> Result<Server> {
     let threads = match session.kind() {
         TransportKind::Classic => classic::start(&session),
+        TransportKind::Splice => splice::start(&session),
         TransportKind::Uring => uring::start(&session),
-        kind => Err(Error::Unsupported {
-            what: format!("transport {}", kind.name()),
-            remedy: String::new(),
-        }),
     };
     match threads {
         Ok(threads) => Ok(Server { session, threads }),
