@@ -2,11 +2,208 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`lower`] | LOWER, and how names below it are reached without ever leaving it |
+//! | [`mount_fd`] | the mounts of the lower tree |
+//! | [`file_handle`] | file handles: names of inodes that outlive descriptors |
+//! | [`inode`], [`inode_store`] | the inodes the kernel knows, and their lookup counts |
+//! | [`fd_cache`] | a bounded number of descriptors for them |
 //! | [`creds`] | acting as the caller: fsuid, fsgid, groups, umask, CAP_FSETID of one thread |
+//! | [`names`], [`attr`] | what requests and replies are made of |
+//! | [`lookup`] | from a name to an inode |
+//! | [`sys`] | system calls that neither nix nor rustix offers |
 
+pub mod attr;
 pub mod backing_table;
 pub mod creds;
+pub mod fd_cache;
+pub mod file_handle;
 pub mod handle_table;
+pub mod inode;
+pub mod inode_store;
 pub mod lock_ranges;
 pub mod lock_table;
+pub mod lookup;
+pub mod lower;
+pub mod mount_fd;
+pub mod names;
 pub mod open_file;
+pub mod sys;
+
+use crate::{
+    config::Config,
+    error::{Error, Result},
+    fuse::{Answer, Backing, Errno, Exchange, FileSystem, Negotiated, ServeThread},
+};
+use fd_cache::FdCache;
+use inode::{FdSlot, Inode};
+use inode_store::InodeStore;
+use lower::Lower;
+use rustix::fs::OFlags;
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use transport::wire::{InHeader, InitFlags, Opcode, ROOT_ID};
+
+/// A file system that passes every operation on to a lower directory.
+pub struct Passthrough {
+    config: Config,
+    negotiated: OnceLock<Negotiated>,
+    lower: Lower,
+    inodes: InodeStore,
+    fds: FdCache,
+    backing: Arc<dyn Backing>,
+}
+
+impl Passthrough {
+    /// Opens the lower directory. To be made before the mount: what is mounted below LOWER
+    /// afterwards, the mount itself above all, is not seen (see [`lower`]).
+    ///
+    /// # Errors
+    ///
+    /// What opening LOWER says.
+    pub fn new(config: &Config, backing: Arc<dyn Backing>) -> Result<Self> {
+        if config.mount.allow_other && !config.mount.default_permissions {
+            return Err(Error::Unsupported {
+                what: "other users are allowed in, and nobody would check their permissions".into(),
+                remedy: "add -o default_permissions, or leave out allow_other".into(),
+            });
+        }
+        let lower = Lower::open(&config.lower)?;
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let fds = FdCache::new(limit.current.unwrap_or(u64::MAX));
+        let root = root_inode(&lower, &fds)
+            .map_err(|e| Error::path("cannot read the lower directory", &config.lower, e))?;
+        Ok(Self {
+            config: config.clone(),
+            negotiated: OnceLock::new(),
+            inodes: InodeStore::new(Arc::new(root)),
+            lower,
+            fds,
+            backing,
+        })
+    }
+
+    /// How many inodes the kernel knows, the root included: at least 1.
+    pub fn inode_count(&self) -> usize {
+        self.inodes.inode_count()
+    }
+
+    /// The inode that the kernel calls `nodeid`.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` if there is none.
+    pub(crate) fn inode(&self, nodeid: u64) -> Result<Arc<Inode>, Errno> {
+        self.inodes.get(nodeid)
+    }
+
+    /// An `O_PATH` descriptor of `inode`, from the cache or made by its handle.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` if the lower inode is gone; `EMFILE` or `ENFILE`.
+    pub(crate) fn path_fd(&self, inode: &Arc<Inode>) -> Result<Arc<OwnedFd>, Errno> {
+        if let Some(fd) = inode.present_fd() {
+            return Ok(fd);
+        }
+        let flags = libc::O_PATH | libc::O_CLOEXEC;
+        let fd =
+            self.retry_on_emfile(|| inode.open_by_handle(flags).unwrap_or(Err(Errno::STALE)))?;
+        Ok(self.fds.admit(inode, fd))
+    }
+
+    /// Opens `inode`, not a symlink, with `flags` (`O_CLOEXEC` is added, `O_NOFOLLOW` and
+    /// `O_CREAT` have no place here). Permissions are checked for the thread's present identity,
+    /// of which open_by_handle_at(2) demands CAP_DAC_READ_SEARCH.
+    ///
+    /// # Errors
+    ///
+    /// Those of open(2); `ESTALE` if the lower inode is gone.
+    pub(crate) fn reopen(&self, inode: &Arc<Inode>, flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.retry_on_emfile(|| {
+            let by_handle = inode.open_by_handle((flags | OFlags::CLOEXEC).bits() as i32);
+            by_handle.unwrap_or_else(|| sys::reopen(self.path_fd(inode)?.as_fd(), flags))
+        })
+    }
+
+    /// Does `open`; if the process has no descriptor left, closes the cached ones and tries once
+    /// more.
+    ///
+    /// # Errors
+    ///
+    /// What `open` says in the end.
+    pub(crate) fn retry_on_emfile<T>(
+        &self,
+        open: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        match open() {
+            Err(Errno::MFILE | Errno::NFILE) if self.fds.shed() => open(),
+            result => result,
+        }
+    }
+
+    /// How long replies are valid.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.config.cache.ttl()
+    }
+
+    /// Whether kernel and daemon agreed on `flag` at INIT.
+    pub(crate) fn agreed(&self, flag: InitFlags) -> bool {
+        self.negotiated
+            .get()
+            .is_some_and(|n| n.flags.contains(flag))
+    }
+
+    fn submounts(&self) -> bool {
+        self.agreed(InitFlags::SUBMOUNTS)
+    }
+
+    /// An `O_PATH` descriptor of what `fd` refers to.
+    fn path_fd_of(&self, fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        self.retry_on_emfile(|| sys::reopen(fd, OFlags::PATH))
+    }
+
+    fn dispatch(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let _ = &thread;
+        match exchange.header().opcode {
+            Opcode::LOOKUP => self.lookup(exchange),
+            _ => Err(Errno::NOSYS),
+        }
+    }
+}
+
+impl FileSystem for Passthrough {
+    fn init(&self, negotiated: &Negotiated) {
+        // A second INIT cannot come on one connection.
+        let _ = self.negotiated.set(*negotiated);
+    }
+
+    fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        if let Some(delay) = self.config.inject_delay {
+            std::thread::sleep(delay);
+        }
+        self.dispatch(thread, exchange)
+    }
+
+    fn forget(&self, nodeid: u64, nlookup: u64) {
+        self.inodes.forget(nodeid, nlookup);
+    }
+
+    fn may_block(&self, header: &InHeader, _fixed: &[u8]) -> bool {
+        header.opcode == Opcode::SETLKW
+    }
+
+    fn destroy(&self) {
+        self.inodes.clear();
+    }
+}
+
+fn root_inode(lower: &Lower, fds: &FdCache) -> Result<Inode, Errno> {
+    let (identity, mount, stat) = lookup::identify(lower, lower.root())?;
+    // The root's descriptor is needed all the time, whatever its identity.
+    let fd = rustix::io::fcntl_dupfd_cloexec(lower.root(), 0)?;
+    let slot = FdSlot::Held(Arc::new(fd), fds.permit()?);
+    Ok(Inode::new(ROOT_ID, identity, mount, &stat, false, slot))
+}

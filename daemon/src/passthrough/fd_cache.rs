@@ -1,0 +1,137 @@
+//! A bounded number of `O_PATH` descriptors for the inodes in use.
+//!
+//! Inodes are reached by file handle; a descriptor saves the open_by_handle_at(2). The cache is a
+//! clock: its hand passes over the inodes that have a descriptor and takes it from the first that
+//! was not used since the hand's last visit. A hit costs no lock but the inode's own.
+
+use super::inode::{FdSlot, HeldPermit, Inode};
+use crate::fuse::Errno;
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// Fewest descriptors that the cache works with, whatever the limit.
+const CAPACITY_MIN: usize = 16;
+/// Most descriptors that the cache keeps: beyond it the clock's memory costs more than it saves.
+const CAPACITY_MAX: usize = 1 << 16;
+
+/// The cached descriptors, and the count of those that are held.
+#[derive(Debug)]
+pub struct FdCache {
+    capacity: usize,
+    clock: Mutex<Clock>,
+    held_max: usize,
+    held: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct Clock {
+    /// At most `capacity`; each inode at most once.
+    inodes: Vec<Weak<Inode>>,
+    hand: usize,
+}
+
+impl FdCache {
+    /// A cache for a process that may have `limit` descriptors (`RLIMIT_NOFILE`): a quarter of
+    /// them are cached at most, half of them are held at most.
+    pub fn new(limit: u64) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self {
+            capacity: (limit / 4).clamp(CAPACITY_MIN, CAPACITY_MAX),
+            clock: Mutex::default(),
+            held_max: limit / 2,
+            held: Arc::default(),
+        }
+    }
+
+    /// Most descriptors that are cached.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Descriptors that are held at present.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// The right to hold one more descriptor.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` if half of the process's limit is held: the other half is for open files.
+    pub(super) fn permit(&self) -> Result<HeldPermit, Errno> {
+        let permit = HeldPermit(Arc::clone(&self.held));
+        if self.held.fetch_add(1, Ordering::Relaxed) >= self.held_max {
+            return Err(Errno::MFILE);
+        }
+        Ok(permit)
+    }
+
+    /// Gives `inode` the descriptor `fd` for a while, unless it has one already; returns the one
+    /// it has then.
+    pub fn admit(&self, inode: &Arc<Inode>, fd: OwnedFd) -> Arc<OwnedFd> {
+        let fd = Arc::new(fd);
+        // Closed after the locks are released.
+        let evicted;
+        {
+            let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(present) = inode.present_fd() {
+                return present;
+            }
+            evicted = clock.place(inode, self.capacity);
+            *inode.slot() = FdSlot::Cached(Arc::clone(&fd));
+        }
+        drop(evicted);
+        fd
+    }
+
+    /// Closes every cached descriptor that is not in use at this moment: for when the process's
+    /// limit is reached. Returns whether there was one.
+    pub fn shed(&self) -> bool {
+        let inodes = {
+            let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            clock.hand = 0;
+            std::mem::take(&mut clock.inodes)
+        };
+        let taken = inodes.iter().filter_map(Weak::upgrade);
+        taken.filter(|inode| take_cached(inode).is_some()).count() > 0
+    }
+}
+
+impl Clock {
+    /// Makes room for `inode` and puts it there. Returns the descriptor that had to go.
+    fn place(&mut self, inode: &Arc<Inode>, capacity: usize) -> Option<Arc<OwnedFd>> {
+        if self.inodes.len() < capacity {
+            self.inodes.push(Arc::downgrade(inode));
+            return None;
+        }
+        loop {
+            let at = self.hand;
+            self.hand = (at + 1) % self.inodes.len();
+            let victim = self.inodes[at].upgrade();
+            // Each visit clears the mark, so the second round ends at the latest.
+            if let Some(victim) = &victim
+                && victim.fd_used.swap(false, Ordering::Relaxed)
+            {
+                continue;
+            }
+            self.inodes[at] = Arc::downgrade(inode);
+            return victim.as_ref().and_then(take_cached);
+        }
+    }
+}
+
+fn take_cached(inode: &Arc<Inode>) -> Option<Arc<OwnedFd>> {
+    let mut slot = inode.slot();
+    match &*slot {
+        FdSlot::Cached(_) => match std::mem::replace(&mut *slot, FdSlot::Absent) {
+            FdSlot::Cached(fd) => Some(fd),
+            FdSlot::Absent | FdSlot::Held(..) => None,
+        },
+        FdSlot::Absent | FdSlot::Held(..) => None,
+    }
+}

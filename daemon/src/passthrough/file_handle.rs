@@ -1,0 +1,116 @@
+//! File handles: the lower file system's own name of an inode, which outlives every descriptor.
+
+use super::sys::{self, MAX_HANDLE_BYTES, RawHandle};
+use crate::fuse::Errno;
+use std::{
+    ffi::CStr,
+    fmt,
+    hash::{Hash, Hasher},
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
+/// Bytes that are kept without an allocation: enough for ext4 (8), tmpfs and xfs (12), btrfs (20).
+const INLINE: usize = 24;
+
+/// What name_to_handle_at(2) says of an inode. Two handles of one mount are equal exactly if they
+/// are of the same inode in the same life of its number.
+#[derive(Clone)]
+pub struct FileHandle {
+    kind: i32,
+    len: u8,
+    inline: [u8; INLINE],
+    /// The whole handle, if it is longer than [`INLINE`].
+    long: Option<Box<[u8]>>,
+}
+
+impl FileHandle {
+    /// The handle of `name` in `dir` (no symlink is followed), or of `dir` itself if `name` is
+    /// empty, and the id of its mount: the unique one if `unique_mount_id`.
+    ///
+    /// # Errors
+    ///
+    /// Those of name_to_handle_at(2): `EOPNOTSUPP` if the file system has no handles.
+    pub fn of(
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+        unique_mount_id: bool,
+    ) -> Result<(Self, u64), Errno> {
+        let mut flags = 0;
+        if name.is_empty() {
+            flags |= libc::AT_EMPTY_PATH;
+        }
+        if unique_mount_id {
+            flags |= sys::AT_HANDLE_MNT_ID_UNIQUE;
+        }
+        let (raw, mount_id) = sys::name_to_handle_at(dir, name, flags)?;
+        Ok((Self::from_raw(&raw), mount_id))
+    }
+
+    /// Opens the inode; `mount` is a descriptor (not `O_PATH`) of anything on its mount.
+    ///
+    /// # Errors
+    ///
+    /// Those of open_by_handle_at(2): `ESTALE` if the inode is gone.
+    pub fn open(&self, mount: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
+        sys::open_by_handle_at(mount, &self.to_raw(), flags)
+    }
+
+    fn from_raw(raw: &RawHandle) -> Self {
+        let bytes = &raw.bytes[..(raw.len as usize).min(MAX_HANDLE_BYTES)];
+        let mut inline = [0; INLINE];
+        let mut long = None;
+        match inline.get_mut(..bytes.len()) {
+            Some(inline) => inline.copy_from_slice(bytes),
+            None => long = Some(bytes.into()),
+        }
+        Self {
+            kind: raw.kind,
+            // At most MAX_HANDLE_BYTES = 128.
+            len: bytes.len() as u8,
+            inline,
+            long,
+        }
+    }
+
+    fn to_raw(&self) -> RawHandle {
+        let bytes = self.bytes();
+        let mut raw = RawHandle {
+            len: bytes.len() as u32,
+            kind: self.kind,
+            bytes: [0; MAX_HANDLE_BYTES],
+        };
+        raw.bytes[..bytes.len()].copy_from_slice(bytes);
+        raw
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.long {
+            Some(long) => long,
+            None => &self.inline[..usize::from(self.len)],
+        }
+    }
+}
+
+impl PartialEq for FileHandle {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for FileHandle {}
+
+impl Hash for FileHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.kind.hash(state);
+        self.bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for FileHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.kind)?;
+        self.bytes()
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

@@ -1,0 +1,174 @@
+//! One inode of the lower tree that the kernel knows by a nodeid.
+
+use super::{file_handle::FileHandle, mount_fd::LowerMount};
+use crate::fuse::Errno;
+use rustix::fs::{FileType, Statx};
+use std::{
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// What makes two directory entries the same inode.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Identity {
+    /// A file handle of a mount.
+    Handle {
+        /// [`LowerMount::id`].
+        mount: u64,
+        /// Unique in the mount's file system, forever.
+        handle: FileHandle,
+    },
+    /// A number that is unique while the inode is held by a descriptor, which is as long as the
+    /// [`Inode`] exists.
+    Number {
+        /// [`LowerMount::id`].
+        mount: u64,
+        /// As [`device_of`].
+        device: u64,
+        /// The inode number.
+        number: u64,
+    },
+}
+
+/// A lower inode and how to reach it.
+#[derive(Debug)]
+pub struct Inode {
+    nodeid: u64,
+    identity: Identity,
+    mount: Arc<LowerMount>,
+    kind: FileType,
+    device: u64,
+    number: u64,
+    submount: bool,
+    fd: Mutex<FdSlot>,
+    /// Set when the descriptor is used, cleared when the cache's hand passes.
+    pub(super) fd_used: AtomicBool,
+}
+
+/// The `O_PATH` descriptor of an inode.
+#[derive(Debug)]
+pub(super) enum FdSlot {
+    /// Opened by handle when needed.
+    Absent,
+    /// In the [`FdCache`](super::fd_cache::FdCache), which may take it away.
+    Cached(Arc<OwnedFd>),
+    /// Kept as long as the inode: it has no handle, or it is unlinked and only this keeps it.
+    Held(
+        Arc<OwnedFd>,
+        #[expect(dead_code, reason = "counted while it lives")] HeldPermit,
+    ),
+}
+
+/// One of the descriptors that may be held; see [`FdCache::permit`](super::fd_cache::FdCache).
+#[derive(Debug)]
+pub(super) struct HeldPermit(pub(super) Arc<std::sync::atomic::AtomicUsize>);
+
+impl Drop for HeldPermit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `stx_dev` as one number.
+pub fn device_of(stat: &Statx) -> u64 {
+    u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor)
+}
+
+/// The file type in `stx_mode`.
+pub fn kind_of(stat: &Statx) -> FileType {
+    FileType::from_raw_mode(u32::from(stat.stx_mode))
+}
+
+impl Inode {
+    pub(super) fn new(
+        nodeid: u64,
+        identity: Identity,
+        mount: Arc<LowerMount>,
+        stat: &Statx,
+        submount: bool,
+        fd: FdSlot,
+    ) -> Self {
+        Self {
+            nodeid,
+            identity,
+            mount,
+            kind: kind_of(stat),
+            device: device_of(stat),
+            number: stat.stx_ino,
+            submount,
+            fd: Mutex::new(fd),
+            fd_used: AtomicBool::new(true),
+        }
+    }
+
+    /// The kernel's name of it; never used again for another inode.
+    pub fn nodeid(&self) -> u64 {
+        self.nodeid
+    }
+
+    /// What makes it the same inode.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The lower mount by which it is reached.
+    pub fn mount(&self) -> &Arc<LowerMount> {
+        &self.mount
+    }
+
+    /// Regular file, directory, ...: never changes.
+    pub fn kind(&self) -> FileType {
+        self.kind
+    }
+
+    /// As [`device_of`].
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// The lower inode number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether it is a directory on another mount or device than the one it was found in.
+    pub fn is_submount(&self) -> bool {
+        self.submount
+    }
+
+    /// Whether `stat` can be of this inode.
+    pub fn matches(&self, stat: &Statx) -> bool {
+        self.number == stat.stx_ino && self.device == device_of(stat) && self.kind == kind_of(stat)
+    }
+
+    /// Opens it by its handle.
+    ///
+    /// # Errors
+    ///
+    /// Those of open_by_handle_at(2); `None` if it has no handle, and then it holds a descriptor.
+    pub(super) fn open_by_handle(&self, flags: i32) -> Option<Result<OwnedFd, Errno>> {
+        match (&self.identity, self.mount.handle_fd()) {
+            (Identity::Handle { handle, .. }, Some(mount)) => Some(handle.open(mount, flags)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn slot(&self) -> MutexGuard<'_, FdSlot> {
+        self.fd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The descriptor it has now.
+    pub(super) fn present_fd(&self) -> Option<Arc<OwnedFd>> {
+        match &*self.slot() {
+            FdSlot::Absent => None,
+            FdSlot::Cached(fd) => {
+                self.fd_used.store(true, Ordering::Relaxed);
+                Some(Arc::clone(fd))
+            }
+            FdSlot::Held(fd, _) => Some(Arc::clone(fd)),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The inodes that the kernel knows: by nodeid and by identity, with their lookup counts.
+//!
+//! # Invariants
+//!
+//! - An inode is in both tables or in neither, but for the time that the lock of its identity's
+//!   shard is held.
+//! - A lookup count changes only under that lock. So a lookup either finds the inode before a
+//!   forget took the last reference, and keeps it, or finds nothing and makes a new inode with a
+//!   new nodeid; and a nodeid once answered with a count stays until the kernel gave the count
+//!   back.
+//! - A nodeid is used once.
+
+use super::inode::{Identity, Inode};
+use crate::fuse::Errno;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use transport::wire::ROOT_ID;
+
+/// Shards of each table, a power of two: threads rarely meet in one.
+const SHARDS: usize = 64;
+
+/// See the [module's documentation](self).
+#[derive(Debug)]
+pub struct InodeStore {
+    root: Arc<Inode>,
+    next_nodeid: AtomicU64,
+    by_nodeid: [RwLock<HashMap<u64, Arc<Inode>>>; SHARDS],
+    by_identity: [Mutex<HashMap<Identity, Known>>; SHARDS],
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Known {
+    inode: Arc<Inode>,
+    /// References that the kernel has, by its count; above 0.
+    nlookup: u64,
+}
+
+impl InodeStore {
+    /// A store that knows `root`, whose nodeid is [`ROOT_ID`], for ever.
+    pub fn new(root: Arc<Inode>) -> Self {
+        debug_assert_eq!(root.nodeid(), ROOT_ID);
+        let store = Self {
+            root: Arc::clone(&root),
+            next_nodeid: AtomicU64::new(ROOT_ID + 1),
+            by_nodeid: std::array::from_fn(|_| RwLock::default()),
+            by_identity: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+        };
+        store.add_root();
+        store
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Arc<Inode> {
+        &self.root
+    }
+
+    /// The inode that the kernel calls `nodeid`.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` if there is none: the kernel then looks the name up again.
+    pub fn get(&self, nodeid: u64) -> Result<Arc<Inode>, Errno> {
+        let shard = self.nodeid_shard(nodeid);
+        let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+        shard.get(&nodeid).map(Arc::clone).ok_or(Errno::STALE)
+    }
+
+    /// The inode with this identity, without counting a lookup.
+    pub fn peek(&self, identity: &Identity) -> Option<Arc<Inode>> {
+        let shard = self.identity_shard(identity);
+        shard.get(identity).map(|known| Arc::clone(&known.inode))
+    }
+
+    /// Counts a lookup of the inode with this identity, if it is known and `accept`ed.
+    pub fn find(
+        &self,
+        identity: &Identity,
+        accept: impl FnOnce(&Inode) -> bool,
+    ) -> Option<Arc<Inode>> {
+        let mut shard = self.identity_shard(identity);
+        let known = shard
+            .get_mut(identity)
+            .filter(|known| accept(&known.inode))?;
+        known.nlookup += 1;
+        Some(Arc::clone(&known.inode))
+    }
+
+    /// Counts a lookup of the inode with this identity; if it is not known `make` makes it, with
+    /// the nodeid it is given and this identity.
+    ///
+    /// # Errors
+    ///
+    /// What `make` says.
+    pub fn find_or_add(
+        &self,
+        identity: Identity,
+        make: impl FnOnce(u64, Identity) -> Result<Inode, Errno>,
+    ) -> Result<Arc<Inode>, Errno> {
+        let mut shard = self.identity_shard(&identity);
+        if let Some(known) = shard.get_mut(&identity) {
+            known.nlookup += 1;
+            return Ok(Arc::clone(&known.inode));
+        }
+        let nodeid = self.next_nodeid.fetch_add(1, Ordering::Relaxed);
+        let inode = Arc::new(make(nodeid, identity.clone())?);
+        let known = Known {
+            inode: Arc::clone(&inode),
+            nlookup: 1,
+        };
+        shard.insert(identity, known);
+        self.insert_nodeid(&inode);
+        Ok(inode)
+    }
+
+    /// Takes `count` lookups back; the inode goes with the last one. The root stays.
+    pub fn forget(&self, nodeid: u64, count: u64) {
+        if nodeid == ROOT_ID {
+            return;
+        }
+        let Ok(inode) = self.get(nodeid) else {
+            tracing::warn!("the kernel forgets nodeid {nodeid}, which it does not have");
+            return;
+        };
+        // Its descriptor is closed after the lock is released.
+        let gone;
+        {
+            let mut shard = self.identity_shard(inode.identity());
+            let Some(known) = shard.get_mut(inode.identity()) else {
+                return;
+            };
+            if known.inode.nodeid() != nodeid {
+                return;
+            }
+            if count < known.nlookup {
+                known.nlookup -= count;
+                return;
+            }
+            if count > known.nlookup {
+                let nlookup = known.nlookup;
+                tracing::warn!("the kernel forgets nodeid {nodeid} {count} times of {nlookup}");
+            }
+            gone = shard.remove(inode.identity());
+            let by_nodeid = self.nodeid_shard(nodeid);
+            let mut by_nodeid = by_nodeid.write().unwrap_or_else(PoisonError::into_inner);
+            by_nodeid.remove(&nodeid);
+        }
+        drop(gone);
+    }
+
+    /// The lookups of `nodeid` that the kernel has not taken back; 0 if it is not known.
+    pub fn nlookup(&self, nodeid: u64) -> u64 {
+        self.get(nodeid).map_or(0, |inode| {
+            let shard = self.identity_shard(inode.identity());
+            let known = shard.get(inode.identity());
+            known
+                .filter(|k| k.inode.nodeid() == nodeid)
+                .map_or(0, |k| k.nlookup)
+        })
+    }
+
+    /// How many inodes there are, the root included: at least 1.
+    pub fn inode_count(&self) -> usize {
+        let len = |shard: &RwLock<HashMap<_, _>>| {
+            shard.read().unwrap_or_else(PoisonError::into_inner).len()
+        };
+        self.by_nodeid.iter().map(len).sum()
+    }
+
+    /// Forgets everything but the root.
+    pub fn clear(&self) {
+        for shard in &self.by_identity {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for known in std::mem::take(&mut *shard).into_values() {
+                let nodeid = known.inode.nodeid();
+                let by_nodeid = self.nodeid_shard(nodeid);
+                let mut by_nodeid = by_nodeid.write().unwrap_or_else(PoisonError::into_inner);
+                by_nodeid.remove(&nodeid);
+            }
+        }
+        self.add_root();
+    }
+
+    fn add_root(&self) {
+        let known = Known {
+            inode: Arc::clone(&self.root),
+            nlookup: 1,
+        };
+        let mut shard = self.identity_shard(self.root.identity());
+        shard.insert(self.root.identity().clone(), known);
+        self.insert_nodeid(&self.root);
+    }
+
+    /// To be called with the identity's shard locked.
+    fn insert_nodeid(&self, inode: &Arc<Inode>) {
+        let shard = self.nodeid_shard(inode.nodeid());
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        shard.insert(inode.nodeid(), Arc::clone(inode));
+    }
+
+    fn nodeid_shard(&self, nodeid: u64) -> &RwLock<HashMap<u64, Arc<Inode>>> {
+        &self.by_nodeid[nodeid as usize % SHARDS]
+    }
+
+    fn identity_shard(&self, identity: &Identity) -> MutexGuard<'_, HashMap<Identity, Known>> {
+        let shard = self.hasher.hash_one(identity) as usize % SHARDS;
+        let shard = &self.by_identity[shard];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,104 @@
+//! The names in a request's payload, and the extensions behind them.
+
+use crate::fuse::{Errno, Exchange};
+use std::ffi::CStr;
+use transport::wire::{EXT_GROUPS, ExtHeader, InHeader, SuppGroups};
+
+/// Longest name in bytes (`FUSE_NAME_MAX`, fs/fuse/fuse_i.h, since 6.14; 1024 before). A lower
+/// file system says `ENAMETOOLONG` long before.
+pub const NAME_MAX: usize = libc::PATH_MAX as usize - 1;
+
+/// The payload without the extensions at its end.
+///
+/// # Errors
+///
+/// `EIO` if the extensions are longer than the payload.
+pub fn without_extensions<'a>(header: &InHeader, payload: &'a [u8]) -> Result<&'a [u8], Errno> {
+    let extensions = usize::from(header.total_extlen) * 8;
+    let len = payload.len().checked_sub(extensions).ok_or(Errno::IO)?;
+    Ok(&payload[..len])
+}
+
+/// Takes a NUL-terminated string off the front of `bytes`: any string (a symlink's target).
+///
+/// # Errors
+///
+/// `EIO` if nothing ends it.
+pub fn take_string<'a>(bytes: &mut &'a [u8]) -> Result<&'a CStr, Errno> {
+    let string = CStr::from_bytes_until_nul(bytes).map_err(|_| Errno::IO)?;
+    *bytes = &bytes[string.count_bytes() + 1..];
+    Ok(string)
+}
+
+/// Takes the name of a directory entry off the front of `bytes`.
+///
+/// Whatever it says, a name that passes here leads to an entry of the directory it is looked up
+/// in and nowhere else: the kernel's path walk splits at '/' and treats "." and ".." apart, and
+/// no other name.
+///
+/// # Errors
+///
+/// `EIO` if nothing ends it, `EINVAL` if it is empty, ".", ".." or has a '/': the kernel sends no
+/// such name. `ENAMETOOLONG` beyond [`NAME_MAX`].
+pub fn take_name<'a>(bytes: &mut &'a [u8]) -> Result<&'a CStr, Errno> {
+    let name = take_string(bytes)?;
+    match name.to_bytes() {
+        b"" | b"." | b".." => Err(Errno::INVAL),
+        name if name.contains(&b'/') => Err(Errno::INVAL),
+        name if name.len() > NAME_MAX => Err(Errno::NAMETOOLONG),
+        _ => Ok(name),
+    }
+}
+
+/// The one name in a request's payload.
+///
+/// # Errors
+///
+/// As [`take_name`] and [`without_extensions`].
+pub fn only_name<'a>(exchange: &'a (dyn Exchange + '_)) -> Result<&'a CStr, Errno> {
+    take_name(&mut without_extensions(
+        exchange.header(),
+        exchange.payload(),
+    )?)
+}
+
+/// The supplementary groups that came with a request (`FUSE_CREATE_SUPP_GROUP`): the group of the
+/// parent directory, if the caller is in it by a supplementary group (`get_create_supp_group`,
+/// fs/fuse/dir.c). Empty if there is no such extension.
+///
+/// # Errors
+///
+/// `EIO` if the extensions do not have the form the protocol says.
+pub fn groups(exchange: &(dyn Exchange + '_)) -> Result<Vec<u32>, Errno> {
+    groups_in(exchange.header(), exchange.payload())
+}
+
+/// As [`groups`], of a header and its payload.
+///
+/// # Errors
+///
+/// As [`groups`].
+pub fn groups_in(header: &InHeader, payload: &[u8]) -> Result<Vec<u32>, Errno> {
+    let mut rest = &payload[without_extensions(header, payload)?.len()..];
+    while !rest.is_empty() {
+        let head = rest.get(..size_of::<ExtHeader>()).ok_or(Errno::IO)?;
+        let head: ExtHeader = bytemuck::pod_read_unaligned(head);
+        let body = rest
+            .get(size_of::<ExtHeader>()..head.size as usize)
+            .ok_or(Errno::IO)?;
+        if head.kind == EXT_GROUPS {
+            let count = body.get(..size_of::<SuppGroups>()).ok_or(Errno::IO)?;
+            let count: SuppGroups = bytemuck::pod_read_unaligned(count);
+            let ids = (count.nr_groups as usize).checked_mul(4).ok_or(Errno::IO)?;
+            let ids = body[size_of::<SuppGroups>()..]
+                .get(..ids)
+                .ok_or(Errno::IO)?;
+            return Ok(ids
+                .chunks_exact(4)
+                .map(bytemuck::pod_read_unaligned)
+                .collect());
+        }
+        rest = &rest[head.size as usize..];
+    }
+    Ok(Vec::new())
+}
