@@ -6,6 +6,7 @@ use crate::{
         Workload,
         command::Shell,
         data::{Direction, RandomRead, Stream},
+        fio::Fio,
         metadata::{CreateUnlink, OpenReadClose, Stat, Walk},
     },
 };
@@ -105,6 +106,69 @@ pub fn workloads(scale: Scale) -> Vec<Box<dyn Workload>> {
     ]
 }
 
+/// Data by fio: block sizes, both ways, in order and at random, buffered and direct.
+pub fn fio_workloads(scale: Scale) -> Vec<Box<dyn Workload>> {
+    let file_bytes = match scale {
+        Scale::Quick => 64 * MIB,
+        Scale::Full => 512 * MIB,
+    };
+    let job = Fio {
+        rw: "read",
+        block_bytes: 4 << 10,
+        file_bytes,
+        direct: false,
+        depth: 1,
+        jobs: 1,
+        mmap: false,
+        io_bytes: file_bytes,
+    };
+    // fio counts milliseconds: what is fast must move much, what is slow need not.
+    let few = file_bytes / 16;
+    let mut jobs = Vec::new();
+    for rw in ["read", "write"] {
+        for block_bytes in [4 << 10, 128 << 10, 1 << 20] {
+            let io_bytes = if block_bytes == 4 << 10 {
+                few
+            } else {
+                file_bytes
+            };
+            jobs.push(Fio {
+                rw,
+                block_bytes,
+                io_bytes,
+                ..job.clone()
+            });
+        }
+        jobs.push(Fio {
+            rw,
+            block_bytes: 1 << 20,
+            direct: true,
+            ..job.clone()
+        });
+    }
+    for rw in ["randread", "randwrite"] {
+        jobs.push(Fio { rw, ..job.clone() });
+        for depth in [1, 32] {
+            jobs.push(Fio {
+                rw,
+                direct: true,
+                depth,
+                io_bytes: few,
+                ..job.clone()
+            });
+        }
+    }
+    jobs.push(Fio {
+        rw: "randread",
+        mmap: true,
+        io_bytes: few,
+        ..job
+    });
+    jobs.into_iter()
+        .map(|job| Box::new(job) as Box<dyn Workload>)
+        .collect()
+}
+
 /// What the demonstration does on a tree of sources in the folder `tree`.
 pub fn tree_workloads(build: Option<&str>) -> Vec<Box<dyn Workload>> {
     let mut shells = Shell::usual("tree");
@@ -151,6 +215,7 @@ mod tests {
     #[test]
     fn workloads_have_names_of_their_own() {
         let mut names: Vec<String> = workloads(Scale::Full).iter().map(|w| w.name()).collect();
+        names.extend(fio_workloads(Scale::Full).iter().map(|w| w.name()));
         names.extend(tree_workloads(Some("make")).iter().map(|w| w.name()));
         let all = names.len();
         names.sort();

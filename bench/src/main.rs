@@ -103,7 +103,8 @@ fn act(arguments: Arguments) -> Result<()> {
             for variant in catalogue::variants() {
                 println!("variant   {}", variant.name);
             }
-            for workload in catalogue::workloads(Scale::Full) {
+            let fio = catalogue::fio_workloads(Scale::Full);
+            for workload in catalogue::workloads(Scale::Full).into_iter().chain(fio) {
                 println!("workload  {}", workload.name());
             }
             Ok(())
@@ -131,6 +132,7 @@ fn compare(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<()> {
         Scale::Full
     };
     let mut workloads = catalogue::workloads(scale);
+    workloads.extend(catalogue::fio_workloads(scale));
     workloads.retain(|workload| catalogue::wanted(&workload.name(), &arguments.only));
     ensure!(
         !workloads.is_empty(),

@@ -18,6 +18,7 @@ pub struct Recorder {
     operations: u64,
     bytes: u64,
     excluded: Duration,
+    took: Option<Duration>,
 }
 
 impl Default for Recorder {
@@ -29,6 +30,7 @@ impl Default for Recorder {
             operations: 0,
             bytes: 0,
             excluded: Duration::ZERO,
+            took: None,
         }
     }
 }
@@ -44,9 +46,20 @@ impl Recorder {
 
     /// Notes one operation that took this long.
     pub fn record(&mut self, latency: Duration) {
+        self.record_many(latency, 1);
+    }
+
+    /// Notes so many operations that each took this long.
+    pub fn record_many(&mut self, latency: Duration, count: u64) {
         let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
-        self.latency_ns.saturating_record(ns.max(1));
-        self.operations += 1;
+        self.latency_ns.saturating_record_n(ns.max(1), count);
+        self.operations += count;
+    }
+
+    /// Says how long the work took, where a program has measured that itself: the repetition's
+    /// time by the clock is not used.
+    pub fn took(&mut self, duration: Duration) {
+        self.took = Some(duration);
     }
 
     /// Notes payload bytes moved.
@@ -81,9 +94,10 @@ impl Recorder {
 
     /// What came out, after a repetition of this length by the clock.
     pub fn finish(self, wall: Duration) -> Figures {
+        let wall = self.took.unwrap_or(wall.saturating_sub(self.excluded));
         let quantile = |q| self.latency_ns.value_at_quantile(q);
         Figures {
-            wall_ns: (wall.saturating_sub(self.excluded)).as_nanos() as u64,
+            wall_ns: wall.as_nanos() as u64,
             operations: self.operations,
             bytes: self.bytes,
             p50_ns: quantile(0.50),

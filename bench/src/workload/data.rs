@@ -33,12 +33,12 @@ pub struct Stream {
 
 const STREAM: &str = "bench-stream";
 
-fn prepare_stream(lower: &Path, bytes: u64) -> Result<()> {
-    let path = lower.join(STREAM);
+/// A file of at least `bytes` bytes, made unless it is there.
+pub(super) fn prepare_file(path: &Path, bytes: u64) -> Result<()> {
     if path.metadata().is_ok_and(|file| file.len() >= bytes) {
         return Ok(());
     }
-    let mut file = File::create(&path).with_context(|| path.display().to_string())?;
+    let mut file = File::create(path).with_context(|| path.display().to_string())?;
     let block = pattern(1 << 20);
     for _ in 0..bytes.div_ceil(1 << 20) {
         file.write_all(&block)?;
@@ -68,21 +68,13 @@ fn forget_pages(file: &File, place: &Place<'_>) -> rustix::io::Result<()> {
     }
 }
 
-fn size_name(bytes: usize) -> String {
-    if bytes >= 1 << 20 {
-        format!("{}M", bytes >> 20)
-    } else {
-        format!("{}K", bytes >> 10)
-    }
-}
-
 impl Workload for Stream {
     fn name(&self) -> String {
         let way = match self.direction {
             Direction::Read => "read",
             Direction::Write => "write",
         };
-        format!("{way} stream {}", size_name(self.block_bytes))
+        format!("{way} stream {}", super::size_name(self.block_bytes))
     }
 
     fn measure(&self) -> Measure {
@@ -91,7 +83,7 @@ impl Workload for Stream {
 
     fn prepare(&self, lower: &Path) -> Result<()> {
         match self.direction {
-            Direction::Read => prepare_stream(lower, self.file_bytes),
+            Direction::Read => prepare_file(&lower.join(STREAM), self.file_bytes),
             Direction::Write => Ok(()),
         }
     }
@@ -135,7 +127,7 @@ pub struct RandomRead {
 
 impl Workload for RandomRead {
     fn name(&self) -> String {
-        format!("random read {}", size_name(self.block_bytes))
+        format!("random read {}", super::size_name(self.block_bytes))
     }
 
     fn measure(&self) -> Measure {
@@ -143,7 +135,7 @@ impl Workload for RandomRead {
     }
 
     fn prepare(&self, lower: &Path) -> Result<()> {
-        prepare_stream(lower, self.file_bytes)
+        prepare_file(&lower.join(STREAM), self.file_bytes)
     }
 
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {

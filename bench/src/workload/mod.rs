@@ -4,10 +4,12 @@
 //! | --- | --- |
 //! | [`metadata`] | stat, walk, small files: many requests, no data |
 //! | [`data`] | streams and random blocks |
+//! | [`fio`] | data by fio: block sizes, depths, O_DIRECT, mmap |
 //! | [`command`] | real programs on a real tree: git, tar, find, a build |
 
 pub mod command;
 pub mod data;
+pub mod fio;
 pub mod metadata;
 
 use crate::recorder::Recorder;
@@ -58,4 +60,13 @@ pub struct Place<'a> {
     /// Whether this is the lower directory itself: its page cache is the one below all the
     /// others, so it must stay warm.
     pub native: bool,
+}
+
+/// `4K`, `1M`: a length in tables.
+fn size_name(bytes: usize) -> String {
+    if bytes >= 1 << 20 {
+        format!("{}M", bytes >> 20)
+    } else {
+        format!("{}K", bytes >> 10)
+    }
 }
