@@ -3,13 +3,19 @@
 //! The command line (and `mount -o`) is turned into a [`Config`] once; everything behind it relies
 //! on what stands here and checks nothing again.
 
-use std::{path::PathBuf, time::Duration};
+use crate::error::{Error, Result};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Everything one mount is told.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The lower directory: absolute, exists, is a directory.
     pub lower: PathBuf,
+    /// How many stacking file systems (overlayfs, FUSE) it lies on, as far as its type tells.
+    pub lower_stack_depth: u32,
     /// Where it is mounted: absolute, exists, is a directory.
     pub mountpoint: PathBuf,
     /// How requests reach the daemon.
@@ -33,6 +39,21 @@ pub struct Config {
     pub inject_delay: Option<Duration>,
 }
 
+/// How many stacking file systems are at `path`, as far as its type tells. To be asked before the
+/// mount: afterwards the path may lead into it.
+///
+/// # Errors
+///
+/// What statfs(2) says.
+pub fn stack_depth(path: &Path) -> Result<u32> {
+    /// `OVERLAYFS_SUPER_MAGIC`, `ECRYPTFS_SUPER_MAGIC`, `FUSE_SUPER_MAGIC`
+    /// (include/uapi/linux/magic.h; fs/fuse/inode.c).
+    const STACKING: [i64; 3] = [0x794c_7630, 0xf15f, 0x6573_5546];
+    let stat =
+        rustix::fs::statfs(path).map_err(|errno| Error::path("cannot examine", path, errno))?;
+    Ok(u32::from(STACKING.contains(&(stat.f_type as i64))))
+}
+
 /// `--transport`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TransportChoice {
@@ -54,6 +75,9 @@ pub enum TransportKind {
 }
 
 impl TransportKind {
+    /// Every transport, the slowest first.
+    pub const ALL: [Self; 3] = [Self::Classic, Self::Splice, Self::Uring];
+
     /// As on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -91,6 +115,16 @@ impl CachePolicy {
         match self {
             Self::Strict => Duration::ZERO,
             Self::Ttl(ttl) => ttl,
+        }
+    }
+}
+
+impl std::fmt::Display for CachePolicy {
+    /// As on the command line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Strict => f.write_str("strict"),
+            Self::Ttl(ttl) => write!(f, "ttl={}", ttl.as_secs_f64()),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call on a path failed.
-    #[error("{action} {path}: {source}{}", in_brackets(.remedy))]
+    #[error("{action} {path}: {}{}", why(.source), in_brackets(.remedy))]
     Path {
         /// What was tried, as in "cannot open".
         action: &'static str,
@@ -18,7 +18,7 @@ pub enum Error {
         remedy: String,
     },
     /// A system call on no path failed.
-    #[error("{action}: {source}{}", in_brackets(.remedy))]
+    #[error("{action}: {}{}", why(.source), in_brackets(.remedy))]
     System {
         /// What was tried, as in "cannot create an io_uring".
         action: &'static str,
@@ -35,6 +35,19 @@ pub enum Error {
         /// How to get it.
         remedy: String,
     },
+    /// What the user named cannot be used so.
+    #[error("{thing}: {why}{}", in_brackets(.remedy))]
+    Refused {
+        /// What the user named: an option, a directory.
+        thing: String,
+        /// Why it cannot be used.
+        why: String,
+        /// What to do about it; empty if nothing is known.
+        remedy: String,
+    },
+    /// What the daemon said before it ended, whole.
+    #[error("{0}")]
+    Daemon(String),
     /// The kernel broke the FUSE protocol as this daemon knows it.
     #[error("unexpected message from the kernel: {0}")]
     Protocol(String),
@@ -45,6 +58,15 @@ fn in_brackets(text: &str) -> String {
         String::new()
     } else {
         format!(" ({text})")
+    }
+}
+
+/// What the system says, without the number that Rust appends ("(os error 2)").
+fn why(source: &io::Error) -> String {
+    let text = source.to_string();
+    match (source.raw_os_error(), text.rfind(" (os error ")) {
+        (Some(_), Some(end)) => text[..end].to_owned(),
+        _ => text,
     }
 }
 
@@ -75,16 +97,30 @@ impl Error {
         }
     }
 
+    /// What the user named, why it cannot be used so, and what to do about it.
+    pub fn refused(
+        thing: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::Refused {
+            thing: thing.into(),
+            why: why.into(),
+            remedy: remedy.into(),
+        }
+    }
+
     /// The same error with a remedy.
     #[must_use]
     pub fn with_remedy(mut self, text: impl Into<String>) -> Self {
         match &mut self {
             Self::Path { remedy, .. }
             | Self::System { remedy, .. }
+            | Self::Refused { remedy, .. }
             | Self::Unsupported { remedy, .. } => {
                 *remedy = text.into();
             }
-            Self::Protocol(_) => {}
+            Self::Daemon(_) | Self::Protocol(_) => {}
         }
         self
     }

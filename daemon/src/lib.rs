@@ -2,17 +2,33 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`cli`] | the command line: subcommands, options, errors in one line |
 //! | [`config`] | the checked configuration of one mount |
+//! | [`daemonize`] | becoming a daemon, and telling the command that started it |
 //! | [`error`] | errors with the thing they name and its remedy |
 //! | [`fuse`] | the protocol between kernel and file system, whatever carries it |
+//! | [`lifecycle`] | start, serve, quiesce, stop |
+//! | [`log`] | where the log goes |
+//! | [`mount`] | mounting and unmounting, by the kernel or by fusermount3; the mount table |
 //! | [`passthrough`] | the file system: every operation on the lower directory |
+//! | [`probe`] | whether a mount answers |
+//! | [`select`] | which transport serves a mount |
 //! | [`serve`] | the transports: classic, splice, uring, shm |
+//! | [`signals`] | the signals that end a mount |
 //!
 //! Dependencies point downwards: `passthrough` knows [`fuse`] but no transport; `serve` knows
 //! [`fuse`] but not what file system it serves.
 
+pub mod cli;
 pub mod config;
+pub mod daemonize;
 pub mod error;
 pub mod fuse;
+pub mod lifecycle;
+pub mod log;
+pub mod mount;
 pub mod passthrough;
+pub mod probe;
+pub mod select;
 pub mod serve;
+pub mod signals;

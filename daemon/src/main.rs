@@ -1,3 +1,7 @@
 //! `shmfuse`: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shmfuse::cli::run(std::env::args_os().collect())
+}

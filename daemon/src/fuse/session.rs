@@ -62,7 +62,7 @@ impl Session {
         let wishes = Wishes {
             config: &config,
             kind,
-            lower_stack_depth: lower_stack_depth(&config)?,
+            lower_stack_depth: config.lower_stack_depth,
             payload_max: match kind {
                 TransportKind::Splice => Pipe::new(negotiate::PAYLOAD_MAX)?.payload_max(),
                 _ => negotiate::PAYLOAD_MAX,
@@ -334,14 +334,4 @@ fn probe_passthrough(device: &Device) -> Result<()> {
         Err(_) => {}
     }
     Ok(())
-}
-
-/// How many stacking file systems are below the lower directory, as far as its type tells.
-fn lower_stack_depth(config: &Config) -> Result<u32> {
-    /// `OVERLAYFS_SUPER_MAGIC`, `ECRYPTFS_SUPER_MAGIC`, `FUSE_SUPER_MAGIC`
-    /// (include/uapi/linux/magic.h; fs/fuse/inode.c).
-    const STACKING: [i64; 3] = [0x794c_7630, 0xf15f, 0x6573_5546];
-    let stat = rustix::fs::statfs(&config.lower)
-        .map_err(|errno| Error::path("cannot examine", &config.lower, errno))?;
-    Ok(u32::from(STACKING.contains(&(stat.f_type as i64))))
 }

@@ -1,0 +1,104 @@
+//! The command line: one file a subcommand, and what they share.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`mount`] | `shmfuse mount`: its options, and how they become a [`Config`](crate::config::Config) |
+//! | [`umount`] | `shmfuse umount` |
+//! | [`helper`] | `mount.fuse.shmfuse`, as mount(8) calls it |
+//! | [`generate`] | man pages and completions, from the definitions here |
+//! | [`options`] | `-o` lists |
+//! | [`values`] | sizes, times, names |
+//! | [`usage`] | what clap finds wrong, in one line |
+
+pub mod generate;
+pub mod helper;
+pub mod mount;
+pub mod options;
+pub mod umount;
+pub mod usage;
+pub mod values;
+
+use clap::{Parser, Subcommand};
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+/// A FUSE pass-through file system: what is in LOWER appears at MOUNTPOINT.
+#[derive(Parser, Debug)]
+#[command(
+    name = "shmfuse",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Mount a directory somewhere else, through FUSE.
+    Mount(mount::MountArgs),
+    /// Unmount, and wait until the daemon behind the mount has gone.
+    Umount(umount::UmountArgs),
+    /// Write man pages or shell completions into a directory.
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
+}
+
+/// What a command comes to: nothing more to say, or an error for one line.
+pub type Outcome = Result<(), Failure>;
+
+/// Why a command ends with a status other than 0.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was called wrongly; exit status 2.
+    Usage(String),
+    /// It could not be done; exit status 1.
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// Does what the arguments say, program name first. An error is one line on stderr.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    let outcome = if called_as_helper(&args) {
+        helper::run(&args)
+    } else {
+        usage::parse::<Cli>(&args).and_then(|cli| match cli {
+            None => Ok(()),
+            Some(cli) => match cli.command {
+                Command::Mount(_) => mount::run(&args),
+                Command::Umount(args) => umount::run(&args),
+                Command::Generate(args) => generate::run(&args),
+            },
+        })
+    };
+    let (text, status) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => (text, 2),
+        Err(Failure::Failed(error)) => (describe(&error), 1),
+    };
+    eprintln!("shmfuse: {}", usage::one_line(&text));
+    ExitCode::from(status)
+}
+
+/// Ours say all there is in one line; of others the causes belong to it.
+fn describe(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<crate::error::Error>() {
+        Some(ours) => ours.to_string(),
+        None => format!("{error:#}"),
+    }
+}
+
+/// Whether mount(8) calls: it runs `/sbin/mount.TYPE` for a file system of that type.
+fn called_as_helper(args: &[OsString]) -> bool {
+    args.first()
+        .and_then(|name| Path::new(name).file_name())
+        .is_some_and(|name| name.as_encoded_bytes().ends_with(b"mount.fuse.shmfuse"))
+}

@@ -1,0 +1,329 @@
+//! `shmfuse mount`: its options, and how they become a checked [`Config`].
+
+use super::{Failure, Outcome, options, usage, values};
+use crate::{
+    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, stack_depth},
+    daemonize,
+    error::{Error, Result},
+    lifecycle,
+    log::{self, Level},
+    mount::table,
+};
+use clap::{Args, CommandFactory, Parser};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Options of `shmfuse mount`. Each long one is also an `-o` key.
+#[derive(Args, Debug)]
+#[command(args_override_self = true, after_help = AFTER_HELP)]
+pub struct MountArgs {
+    /// Directory whose contents are to appear at MOUNTPOINT
+    #[arg(value_name = "LOWER")]
+    pub lower: PathBuf,
+    /// Directory to mount on; what is in it is hidden while the mount lasts
+    #[arg(value_name = "MOUNTPOINT")]
+    pub mountpoint: PathBuf,
+    /// Mount options, separated by commas (listed below)
+    #[arg(short = 'o', value_name = "OPTIONS", action = clap::ArgAction::Append)]
+    pub options: Vec<String>,
+    /// Do not become a daemon; log to stderr
+    #[arg(short, long)]
+    pub foreground: bool,
+    /// How requests reach the daemon: classic (read and write on /dev/fuse), splice (the same,
+    /// data by splice), uring (FUSE-over-io_uring), auto (the fastest there is; the log says which)
+    #[arg(long, default_value = "auto", value_parser = values::transport)]
+    pub transport: TransportChoice,
+    /// How file data reaches applications: copy (through the daemon), passthrough (the kernel
+    /// reads and writes the lower file by itself; root only), auto (passthrough where possible)
+    #[arg(long, default_value = "auto", value_parser = values::data)]
+    pub data: DataChoice,
+    /// How long the kernel may believe names and attributes: strict (it asks each time) or
+    /// ttl=SECONDS (fractions allowed)
+    #[arg(long, value_name = "POLICY", default_value = "strict", value_parser = values::cache)]
+    pub cache: CachePolicy,
+    /// Serving threads of classic and splice, 1 to 1024 [default: one per CPU, at least 2];
+    /// uring has one per CPU
+    #[arg(long, value_name = "NUMBER", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Requests in flight per CPU of uring, 1 to 256
+    #[arg(long, value_name = "NUMBER", default_value = "8", value_parser = queue_depth)]
+    pub queue_depth: usize,
+    /// Largest write request in bytes, a multiple of 4K from 4K to 1M
+    #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = values::max_write)]
+    pub max_write: u32,
+    /// Requests that the kernel sends without waiting (readahead, asynchronous direct I/O), 1 to 65535
+    #[arg(long, value_name = "NUMBER", default_value = "64", value_parser = max_background)]
+    pub max_background: u16,
+    /// What to log: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: Level,
+    /// Log to this file [default: stderr with -f, else syslog, or the kernel log where there is
+    /// no syslog]
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Slow every lower operation down by so many microseconds (for tests)
+    #[arg(long, value_name = "MICROSECONDS", hide = true, value_parser = values::delay)]
+    pub inject_delay_us: Option<Duration>,
+}
+
+const AFTER_HELP: &str = "\
+Mount options (-o), defaults in brackets:
+  ro, rw [rw]                    no changes, or changes
+  allow_other                    users other than the one who mounts may enter; when not root,
+                                 /etc/fuse.conf must have user_allow_other
+  default_permissions [on], nodefault_permissions
+                                 the kernel checks permissions by mode and ACL
+  suid, nosuid [nosuid]          set-user-id programs take effect (root only)
+  dev, nodev [nodev]             device files work (root only)
+  exec, noexec [exec]            programs can be executed
+  noatime, nodiratime, sync, dirsync
+                                 as in mount(8)
+  fsname=NAME [LOWER]            shown as the source in /proc/mounts
+  max_read=BYTES                 largest read request; K and M may follow the number
+  each long option above         transport=uring,cache=ttl=1
+  user, auto, nofail, _netdev, x-* and other options of mount(8) and fstab are passed over.
+
+The same from mount(8) and from /etc/fstab:
+  mount -t fuse.shmfuse LOWER MOUNTPOINT -o transport=uring,cache=ttl=1,allow_other
+  LOWER  MOUNTPOINT  fuse.shmfuse  cache=ttl=1,allow_other,nofail  0  0";
+
+fn threads(text: &str) -> Result<usize, String> {
+    values::within(text, 1..=1024).map(|number| number as usize)
+}
+
+fn queue_depth(text: &str) -> Result<usize, String> {
+    values::within(text, 1..=256).map(|number| number as usize)
+}
+
+fn max_background(text: &str) -> Result<u16, String> {
+    values::within(text, 1..=65535).map(|number| number as u16)
+}
+
+/// `shmfuse mount` alone, so that its arguments can be parsed a second time.
+#[derive(Parser, Debug)]
+#[command(name = "shmfuse mount", version)]
+struct MountCommand {
+    #[command(flatten)]
+    args: MountArgs,
+}
+
+/// Arguments with their `-o` lists sorted.
+#[derive(Debug)]
+pub struct Parsed {
+    /// Options of the command, those given by `-o` included.
+    pub args: MountArgs,
+    /// Options of the mount.
+    pub options: MountOptions,
+}
+
+/// Parses what follows `shmfuse mount`. What `-o` says of long options is put in front, so that
+/// an option given by itself wins. None if help was asked for, and printed.
+///
+/// # Errors
+///
+/// What is wrong with the arguments.
+pub fn parse(rest: &[OsString], sloppy: bool) -> Result<Option<Parsed>, Failure> {
+    let name = OsString::from("shmfuse mount");
+    let line = |front: &[OsString]| -> Vec<OsString> {
+        [std::slice::from_ref(&name), front, rest].concat()
+    };
+    let Some(first) = usage::parse::<MountCommand>(&line(&[]))? else {
+        return Ok(None);
+    };
+    let list = options::split(&first.args.options.join(","));
+    let sorted = options::sort(&list, &long_options(), sloppy)?;
+    let args = if sorted.arguments.is_empty() {
+        first.args
+    } else {
+        match usage::parse::<MountCommand>(&line(&sorted.arguments))? {
+            Some(second) => second.args,
+            None => return Ok(None),
+        }
+    };
+    Ok(Some(Parsed {
+        args,
+        options: sorted.mount,
+    }))
+}
+
+fn long_options() -> Vec<String> {
+    MountCommand::command()
+        .get_arguments()
+        .filter_map(|argument| argument.get_long().map(str::to_owned))
+        .collect()
+}
+
+/// Mounts, by arguments that begin with `shmfuse mount`.
+///
+/// # Errors
+///
+/// Why there is no mount.
+pub fn run(args: &[OsString]) -> Outcome {
+    match parse(args.get(2..).unwrap_or_default(), false)? {
+        None => Ok(()),
+        Some(parsed) => start(parsed),
+    }
+}
+
+/// Mounts as parsed: returns when the mount answers, or with `--foreground` when it has ended.
+///
+/// # Errors
+///
+/// Why there is no mount.
+pub fn start(parsed: Parsed) -> Outcome {
+    let foreground = parsed.args.foreground;
+    let level = parsed.args.log_level;
+    let log_file = parsed.args.log_file.as_deref().map(log::open).transpose()?;
+    let config = parsed.check()?;
+    let target = match (log_file, foreground) {
+        (Some(file), _) => log::Target::File(file),
+        (None, true) => log::Target::Stderr,
+        (None, false) => log::Target::System,
+    };
+    if foreground {
+        log::start(target, level);
+        lifecycle::run(config, lifecycle::Announce::Log)?;
+        return Ok(());
+    }
+    daemonize::run(&config.mountpoint.clone(), |report| {
+        log::start(target, level);
+        lifecycle::run(config, lifecycle::Announce::Parent(report))
+    })?;
+    Ok(())
+}
+
+impl Parsed {
+    /// Makes the configuration that everything else relies on.
+    ///
+    /// # Errors
+    ///
+    /// A directory that is missing or none, a mountpoint where shmfuse is mounted already.
+    pub fn check(self) -> Result<Config> {
+        let Self { args, options } = self;
+        let mountpoint = mountpoint(&args.mountpoint)?;
+        let lower = directory(&args.lower, "the lower directory")?;
+        Ok(Config {
+            lower_stack_depth: stack_depth(&lower)?,
+            lower,
+            mountpoint,
+            transport: args.transport,
+            data: args.data,
+            cache: args.cache,
+            threads: args.threads.unwrap_or_else(default_threads),
+            queue_depth: args.queue_depth,
+            max_write: args.max_write,
+            max_background: args.max_background,
+            mount: options,
+            inject_delay: args.inject_delay_us,
+        })
+    }
+}
+
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, |cpus| cpus.get().clamp(2, 1024))
+}
+
+/// The absolute path of an existing directory.
+fn directory(path: &Path, what: &'static str) -> Result<PathBuf> {
+    let remedy = format!("create {what} first");
+    let found = path
+        .canonicalize()
+        .map_err(|error| Error::path("cannot use", path, error).with_remedy(remedy.clone()))?;
+    if found.is_dir() {
+        Ok(found)
+    } else {
+        let path = path.display().to_string();
+        Err(Error::refused(
+            path,
+            "not a directory",
+            format!("{what} must be one"),
+        ))
+    }
+}
+
+/// The mountpoint. The mount table is asked before the directory itself: what is mounted there
+/// may have lost its daemon, and would not answer.
+fn mountpoint(path: &Path) -> Result<PathBuf> {
+    let table = table::MountTable::read()?;
+    if let Some(mount) = table.resolve(path).filter(|mount| mount.is_ours()) {
+        return Err(table::already_mounted(mount));
+    }
+    directory(path, "the mountpoint")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Parsed, Failure> {
+        let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        parse(&args, false).map(|parsed| parsed.expect("help was not asked for"))
+    }
+
+    #[test]
+    fn every_long_option_is_an_o_key() {
+        let line = "/a /b -o transport=uring,data=copy,cache=ttl=1.5,threads=3,queue_depth=4,\
+                    max-write=64K,max_background=7,log-level=debug,log_file=/x,foreground,\
+                    inject_delay_us=5";
+        let args = parsed(line).unwrap().args;
+        assert_eq!(values::transport("uring"), Ok(args.transport));
+        assert_eq!(args.data, DataChoice::Copy);
+        assert_eq!(args.cache, CachePolicy::Ttl(Duration::from_millis(1500)));
+        assert_eq!((args.threads, args.queue_depth), (Some(3), 4));
+        assert_eq!((args.max_write, args.max_background), (64 << 10, 7));
+        assert_eq!(args.log_file.as_deref(), Some(Path::new("/x")));
+        assert_eq!(args.inject_delay_us, Some(Duration::from_micros(5)));
+        assert!(args.foreground);
+    }
+
+    #[test]
+    fn an_option_by_itself_wins_over_the_same_in_an_o_list() {
+        let args = parsed("--data copy /a /b -o data=passthrough")
+            .unwrap()
+            .args;
+        assert_eq!(args.data, DataChoice::Copy);
+    }
+
+    #[test]
+    fn several_o_lists_are_one() {
+        let options = parsed("/a /b -o ro -o allow_other,noexec").unwrap().options;
+        assert!(options.read_only && options.allow_other && !options.exec);
+    }
+
+    #[test]
+    fn a_bad_value_is_a_failure_and_a_missing_argument_is_wrong_usage() {
+        assert!(matches!(
+            parsed("/a /b --threads 0"),
+            Err(Failure::Failed(_))
+        ));
+        assert!(matches!(
+            parsed("/a /b -o threads=0"),
+            Err(Failure::Failed(_))
+        ));
+        assert!(matches!(parsed("/a"), Err(Failure::Usage(_))));
+        assert!(matches!(parsed("/a /b --wizardry"), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        MountCommand::command().debug_assert();
+        super::super::Cli::command().debug_assert();
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_arguments_make_parsing_panic(args in proptest::collection::vec(".*", 0..6)) {
+            let args: Vec<_> = args.into_iter().map(OsString::from).collect();
+            let _ = parse(&args, false);
+        }
+
+        #[test]
+        fn no_o_list_makes_parsing_panic(list in ".*", sloppy: bool) {
+            let args: Vec<_> = ["/a", "/b", "-o", &list].map(OsString::from).into();
+            let _ = parse(&args, sloppy);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The life of a mount: start, serve, quiesce, stop.
+//!
+//! | state | begins with | ends with |
+//! | --- | --- | --- |
+//! | start | a checked configuration | a mount that is served; or nothing at all, and an error |
+//! | serve | the mount answers | the mount ended (unmounted by somebody), a serving thread failed, or a signal |
+//! | quiesce | SIGINT, SIGTERM | unmounted and no request under way, or patience has run out |
+//! | stop | any of these | the serving threads have ended, the device is closed |
+//!
+//! Only the thread that calls [`run`] goes through the states. It serves nothing, so it may wait
+//! for what the serving threads do.
+
+use crate::{
+    config::Config,
+    daemonize::Report,
+    error::{Error, Result},
+    fuse::{Backing, BackingId, Device, Session},
+    mount::{self, How, Mounted, presence},
+    passthrough::Passthrough,
+    probe, select, serve,
+    signals::Signals,
+};
+use nix::sys::signal::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+use std::{
+    io::{self, PipeReader},
+    os::fd::BorrowedFd,
+    sync::{Arc, OnceLock},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use transport::wire::InitFlags;
+
+/// How long requests under way, and users of a mount that was in use, may take after a signal.
+const QUIESCE: Duration = Duration::from_secs(5);
+/// How long the serving threads may take to end after that.
+const STOP: Duration = Duration::from_secs(2);
+
+/// Who is told that the mount answers.
+#[derive(Debug)]
+pub enum Announce {
+    /// The log; in the foreground.
+    Log,
+    /// The command that started the daemon; it finds out by itself.
+    Parent(Report),
+}
+
+/// Mounts, serves until the mount ends, and returns when all is cleared away.
+///
+/// # Errors
+///
+/// Why there is no mount, or why it ended otherwise than by unmounting or a signal.
+pub fn run(config: Config, announce: Announce) -> Result<()> {
+    let daemon = matches!(announce, Announce::Parent(_));
+    crate::log::panics();
+    let signals = Signals::collect()?;
+    let serving = Serving::start(Arc::new(config))?;
+    match announce {
+        Announce::Log => probe::answers(&serving.session.config().mountpoint)?,
+        Announce::Parent(report) => report.ready()?,
+    }
+    serving.log();
+    match serving.serve(&signals, daemon) {
+        Event::Ended => serving.ended(),
+        Event::Signal(signal) => {
+            tracing::info!("{signal}: unmounting");
+            serving.quiesce(&signals)
+        }
+    }
+}
+
+/// A mount that is served.
+#[derive(Debug)]
+struct Serving {
+    mounted: Mounted,
+    session: Arc<Session>,
+    waiter: JoinHandle<Result<()>>,
+    /// Hangs up when `waiter` ends.
+    ended: PipeReader,
+    /// None if the name is taken; then `shmfuse umount` does not wait.
+    _presence: Option<presence::Presence>,
+}
+
+/// What ends a state.
+#[derive(Debug)]
+enum Event {
+    /// No thread serves any more.
+    Ended,
+    /// Somebody wants the mount to end.
+    Signal(Signal),
+}
+
+impl Serving {
+    /// Everything up to the first request. The lower directory is opened first, while nothing of
+    /// ours covers it. Whatever fails, what was made before is cleared away.
+    fn start(config: Arc<Config>) -> Result<Self> {
+        raise_descriptor_limit();
+        let kind = select::transport(config.transport)?;
+        let backing = Arc::new(MountedDevice::default());
+        let fs = Arc::new(Passthrough::new(&config, Arc::clone(&backing) as _)?);
+        let (mounted, device) = if mount::is_privileged() {
+            let device = Device::open()?;
+            (mount::mount(&config, &device)?, device)
+        } else {
+            let (mounted, device) = mount::mount_by_helper(&config)?;
+            (mounted, Device::from_fd(device))
+        };
+        backing.0.get_or_init(|| device.clone());
+        let session = Session::handshake(device, fs, config, kind)?;
+        let server = serve::start(Arc::clone(&session))?;
+        let (ended, writer) =
+            io::pipe().map_err(|error| Error::system("cannot make a pipe", error))?;
+        let waiter = thread::Builder::new()
+            .name("waiter".into())
+            .spawn(move || {
+                let _hangs_up = writer;
+                server.wait()
+            })
+            .map_err(|error| Error::system("cannot start a thread", error))?;
+        let presence = presence::announce(mounted.device())
+            .inspect_err(|error| tracing::warn!("shmfuse umount will not wait: {error}"));
+        Ok(Self {
+            mounted,
+            session,
+            waiter,
+            ended,
+            _presence: presence.ok(),
+        })
+    }
+
+    fn log(&self) {
+        let config = self.session.config();
+        let passthrough = self
+            .session
+            .negotiated()
+            .flags
+            .contains(InitFlags::PASSTHROUGH);
+        tracing::info!(
+            "{} mounted on {}: transport {}, data {}, cache {}",
+            config.lower.display(),
+            config.mountpoint.display(),
+            self.session.kind().name(),
+            if passthrough { "passthrough" } else { "copy" },
+            config.cache,
+        );
+    }
+
+    /// Waits while the mount is served.
+    fn serve(&self, signals: &Signals, daemon: bool) -> Event {
+        loop {
+            match self.next(signals, None) {
+                // A daemon has no terminal that could hang up.
+                Some(Event::Signal(Signal::SIGHUP)) if daemon => {}
+                Some(event) => return event,
+                None => {}
+            }
+        }
+    }
+
+    /// The next event; none if `time` passes before there is one.
+    fn next(&self, signals: &Signals, time: Option<Duration>) -> Option<Event> {
+        let until = time.map(|time| Instant::now() + time);
+        loop {
+            if let Some(signal) = signals.next() {
+                return Some(Event::Signal(signal));
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let left = left.map(|left| Timespec {
+                tv_sec: left.as_secs() as i64,
+                tv_nsec: left.subsec_nanos().into(),
+            });
+            let mut fds = [
+                PollFd::new(signals, PollFlags::IN),
+                PollFd::new(&self.ended, PollFlags::IN),
+            ];
+            match poll(&mut fds, left.as_ref()) {
+                Ok(0) => return None,
+                Ok(_) if !fds[1].revents().is_empty() => return Some(Event::Ended),
+                // A signal, which the next round takes; or EINTR.
+                _ => {}
+            }
+        }
+    }
+
+    /// No thread serves any more, without our doing.
+    fn ended(self) -> Result<()> {
+        let Self {
+            mounted, waiter, ..
+        } = self;
+        let outcome = waiter.join().unwrap_or_else(|_| Err(panicked()));
+        match &outcome {
+            Ok(()) => {
+                tracing::info!("unmounted");
+                // It is not ours any more: its place, and even its device number, may be another
+                // mount's by now.
+                mounted.forget();
+            }
+            // The mount is still there, and nobody serves it: dropping it detaches it.
+            Err(error) => tracing::error!("the mount ends: {error}"),
+        }
+        outcome
+    }
+
+    /// Unmounts; if the mount is in use, out of sight at least, and its users get some time.
+    fn quiesce(mut self, signals: &Signals) -> Result<()> {
+        if let Err(error) = self.mounted.unmount(How::Clean) {
+            let patience = QUIESCE.as_secs();
+            tracing::warn!("{error}; detached, users have {patience} s to finish");
+            self.mounted.unmount(How::Lazy)?;
+        }
+        match self.next(signals, Some(QUIESCE)) {
+            Some(Event::Ended) => self.ended(),
+            Some(Event::Signal(signal)) => {
+                tracing::warn!("{signal} again: ending at once");
+                self.stop(signals)
+            }
+            None => {
+                tracing::warn!("still in use: ending all the same");
+                self.stop(signals)
+            }
+        }
+    }
+
+    /// Ends the serving threads under those who still use the mount.
+    fn stop(self, signals: &Signals) -> Result<()> {
+        self.session.stop();
+        match self.next(signals, Some(STOP)) {
+            Some(Event::Ended) => self.ended(),
+            // A thread hangs in the lower file system. The end of this process closes the device.
+            _ => {
+                self.mounted.forget();
+                let why = "a request does not return from the lower file system";
+                Err(Error::refused("not ended cleanly", why, ""))
+            }
+        }
+    }
+}
+
+fn panicked() -> Error {
+    Error::refused("a serving thread", "it panicked", "the log says where")
+}
+
+/// Every inode may cost a descriptor: the soft limit becomes the hard one (getrlimit(2)).
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the limit of open files: {errno}");
+    }
+}
+
+/// The device of a mount that is made after the file system which it backs.
+#[derive(Debug, Default)]
+struct MountedDevice(OnceLock<Device>);
+
+impl MountedDevice {
+    fn device(&self) -> io::Result<&Device> {
+        self.0
+            .get()
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+impl Backing for MountedDevice {
+    fn open(&self, file: BorrowedFd<'_>) -> io::Result<BackingId> {
+        Backing::open(self.device()?, file)
+    }
+
+    fn close(&self, id: BackingId) -> io::Result<()> {
+        Backing::close(self.device()?, id)
+    }
+}

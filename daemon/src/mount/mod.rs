@@ -1,0 +1,151 @@
+//! Mounting and unmounting: by mount(2) for those who may, by fusermount3 for everybody else.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`kernel`] | mount(2) and umount2(2) |
+//! | [`fusermount`] | the same asked of the set-user-id helper of libfuse |
+//! | [`table`] | what is mounted where: `/proc/self/mountinfo` |
+//! | [`presence`] | how the daemon behind a mount is found and waited for |
+
+pub mod fusermount;
+pub mod kernel;
+pub mod presence;
+pub mod table;
+
+use crate::{
+    config::Config,
+    error::{Error, Result},
+};
+use rustix::thread::CapabilitySet;
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+use table::{DeviceNumber, MountTable};
+
+/// The type under which mounts appear in the mount table.
+pub const FS_TYPE: &str = "fuse.shmfuse";
+
+/// What to do about a mount in use.
+const BUSY: &str = "fuser -vm shows who uses it; --lazy detaches it all the same";
+
+/// How to unmount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Only if nobody uses the mount.
+    Clean,
+    /// Now out of sight; it ends when nobody uses it any more.
+    Lazy,
+    /// Now: the connection is aborted, and everything that waits for it fails.
+    Force,
+}
+
+/// Whether this process may call mount(2): it has CAP_SYS_ADMIN.
+pub fn is_privileged() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// A mount of ours. Dropped, it is detached, so that a failure on the way leaves nothing behind.
+#[derive(Debug)]
+pub struct Mounted {
+    mountpoint: PathBuf,
+    device: DeviceNumber,
+    /// Whether it is still ours to detach.
+    attached: bool,
+}
+
+impl Mounted {
+    /// Finds the mount that has just been made, and makes sure that it covers none of ours: two
+    /// commands may have started at once, and the later one backs out.
+    fn new(mountpoint: &Path) -> Result<Self> {
+        let table = MountTable::read()?;
+        let Some(mount) = table.top(mountpoint).filter(|mount| mount.is_ours()) else {
+            let place = mountpoint.display().to_string();
+            return Err(Error::refused(place, "another mount has covered it", ""));
+        };
+        let mounted = Self {
+            mountpoint: mountpoint.to_owned(),
+            device: mount.device,
+            attached: true,
+        };
+        match table.below(mount) {
+            Some(below) if below.is_ours() => Err(table::already_mounted(below)),
+            _ => Ok(mounted),
+        }
+    }
+
+    /// The device number of the mount.
+    pub fn device(&self) -> DeviceNumber {
+        self.device
+    }
+
+    /// Unmounts it, unless that has been done by others.
+    ///
+    /// # Errors
+    ///
+    /// Another mount covers it, or what [`unmount`] says.
+    pub fn unmount(&mut self, how: How) -> Result<()> {
+        let table = MountTable::read()?;
+        match table.top(&self.mountpoint) {
+            Some(mount) if mount.device == self.device => unmount(&self.mountpoint, how)?,
+            _ if table.has(self.device) => {
+                let place = self.mountpoint.display().to_string();
+                let why = "another mount covers this one";
+                return Err(Error::refused(place, why, "unmount that first"));
+            }
+            _ => {}
+        }
+        self.attached = false;
+        Ok(())
+    }
+
+    /// Leaves the place alone: the mount has ended, and what is mounted there from now on is not
+    /// this one, whatever its device number.
+    pub fn forget(mut self) {
+        self.attached = false;
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.attached
+            && let Err(error) = self.unmount(How::Lazy)
+        {
+            tracing::warn!("the mount stays behind, without a daemon: {error}");
+        }
+    }
+}
+
+/// Ties an open `/dev/fuse` to the mountpoint by mount(2).
+///
+/// # Errors
+///
+/// What [`kernel::mount`] says, or a mount of ours that was faster.
+pub fn mount(config: &Config, device: impl AsFd) -> Result<Mounted> {
+    kernel::mount(config, device.as_fd())?;
+    Mounted::new(&config.mountpoint)
+}
+
+/// Has fusermount3 open `/dev/fuse` and mount it.
+///
+/// # Errors
+///
+/// What [`fusermount::mount`] says, or a mount of ours that was faster.
+pub fn mount_by_helper(config: &Config) -> Result<(Mounted, OwnedFd)> {
+    let device = fusermount::mount(config)?;
+    Ok((Mounted::new(&config.mountpoint)?, device))
+}
+
+/// Unmounts what is on top at `mountpoint`, an absolute path without symbolic links.
+///
+/// # Errors
+///
+/// The mount is in use, or not this user's.
+pub fn unmount(mountpoint: &Path, how: How) -> Result<()> {
+    if is_privileged() {
+        kernel::unmount(mountpoint, how)
+    } else {
+        fusermount::unmount(mountpoint, how)
+    }
+}

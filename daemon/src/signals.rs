@@ -1,0 +1,43 @@
+//! The signals that end a mount, as a descriptor to wait on.
+
+use crate::error::{Error, Result};
+use nix::sys::{
+    signal::{SigSet, Signal},
+    signalfd::{SfdFlags, SignalFd},
+};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// SIGINT, SIGTERM and SIGHUP of this process, which no longer end it by themselves.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+}
+
+impl Signals {
+    /// Blocks the signals in this thread and in all that it starts from now on, and collects
+    /// them. Programs that are started get the usual signals: the standard library resets them.
+    ///
+    /// # Errors
+    ///
+    /// What signalfd(2) says.
+    pub fn collect() -> Result<Self> {
+        let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        set.thread_block()
+            .and_then(|()| SignalFd::with_flags(&set, flags))
+            .map(|fd| Self { fd })
+            .map_err(|errno| Error::system("cannot wait for signals", errno))
+    }
+
+    /// The next signal, if one has arrived.
+    pub fn next(&self) -> Option<Signal> {
+        let signal = self.fd.read_signal().ok()??;
+        Signal::try_from(signal.ssi_signo as i32).ok()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
