@@ -59,16 +59,22 @@ pub fn run(config: Config, announce: Announce) -> Result<()> {
     let signals = Signals::collect()?;
     let serving = Serving::start(Arc::new(config))?;
     match announce {
-        Announce::Log => probe::answers(&serving.session.config().mountpoint)?,
+        Announce::Log => {
+            let answer = probe::answers(&serving.session.config().mountpoint);
+            // An unmount may have come first; then there was nothing left to answer.
+            let patience = if answer.is_ok() { Duration::ZERO } else { STOP };
+            match serving.next(&signals, Some(patience)) {
+                Some(Event::Ended) => return serving.ended(),
+                Some(Event::Signal(signal)) => return serving.quiesce(&signals, signal),
+                None => answer?,
+            }
+        }
         Announce::Parent(report) => report.ready()?,
     }
     serving.log();
     match serving.serve(&signals, daemon) {
         Event::Ended => serving.ended(),
-        Event::Signal(signal) => {
-            tracing::info!("{signal}: unmounting");
-            serving.quiesce(&signals)
-        }
+        Event::Signal(signal) => serving.quiesce(&signals, signal),
     }
 }
 
@@ -205,7 +211,8 @@ impl Serving {
     }
 
     /// Unmounts; if the mount is in use, out of sight at least, and its users get some time.
-    fn quiesce(mut self, signals: &Signals) -> Result<()> {
+    fn quiesce(mut self, signals: &Signals, signal: Signal) -> Result<()> {
+        tracing::info!("{signal}: unmounting");
         if let Err(error) = self.mounted.unmount(How::Clean) {
             let patience = QUIESCE.as_secs();
             tracing::warn!("{error}; detached, users have {patience} s to finish");

@@ -14,15 +14,15 @@ use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub enum Level {
-    /// What failed.
+    /// Failures
     Error,
-    /// And what is not as it should be.
+    /// And what is not as it should be
     Warn,
-    /// And what was chosen, started and ended.
+    /// And what was chosen, started and ended
     Info,
-    /// And what happens now and then.
+    /// And what happens now and then
     Debug,
-    /// And each request.
+    /// And each request
     Trace,
 }
 

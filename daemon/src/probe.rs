@@ -38,7 +38,7 @@ pub fn answers(mountpoint: &Path) -> Result<()> {
         Ok(Ok(FUSE)) => Ok(()),
         Ok(Ok(_)) => Err(Error::refused(
             mountpoint.display().to_string(),
-            "another mount has covered it",
+            "the mount has ended, or another one covers it",
             "",
         )),
         Ok(Err(errno)) => Err(Error::path("no answer from", mountpoint, errno)),

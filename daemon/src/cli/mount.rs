@@ -9,7 +9,7 @@ use crate::{
     log::{self, Level},
     mount::table,
 };
-use clap::{Args, CommandFactory, Parser};
+use clap::{Args, CommandFactory, Parser, ValueHint};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -21,10 +21,10 @@ use std::{
 #[command(args_override_self = true, after_help = AFTER_HELP)]
 pub struct MountArgs {
     /// Directory whose contents are to appear at MOUNTPOINT
-    #[arg(value_name = "LOWER")]
+    #[arg(value_name = "LOWER", value_hint = ValueHint::DirPath)]
     pub lower: PathBuf,
     /// Directory to mount on; what is in it is hidden while the mount lasts
-    #[arg(value_name = "MOUNTPOINT")]
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
     pub mountpoint: PathBuf,
     /// Mount options, separated by commas (listed below)
     #[arg(short = 'o', value_name = "OPTIONS", action = clap::ArgAction::Append)]
@@ -32,13 +32,13 @@ pub struct MountArgs {
     /// Do not become a daemon; log to stderr
     #[arg(short, long)]
     pub foreground: bool,
-    /// How requests reach the daemon: classic (read and write on /dev/fuse), splice (the same,
-    /// data by splice), uring (FUSE-over-io_uring), auto (the fastest there is; the log says which)
-    #[arg(long, default_value = "auto", value_parser = values::transport)]
+    /// How requests reach the daemon: by read and write on /dev/fuse (classic), the same with
+    /// splice for data, by FUSE-over-io_uring, or by the fastest there is (the log says which)
+    #[arg(long, default_value = "auto", value_parser = values::transport())]
     pub transport: TransportChoice,
-    /// How file data reaches applications: copy (through the daemon), passthrough (the kernel
-    /// reads and writes the lower file by itself; root only), auto (passthrough where possible)
-    #[arg(long, default_value = "auto", value_parser = values::data)]
+    /// How file data reaches applications: through the daemon (copy), past it, the kernel reading
+    /// and writing the lower file by itself (passthrough; root only), or the latter where possible
+    #[arg(long, default_value = "auto", value_parser = values::data())]
     pub data: DataChoice,
     /// How long the kernel may believe names and attributes: strict (it asks each time) or
     /// ttl=SECONDS (fractions allowed)
@@ -57,12 +57,12 @@ pub struct MountArgs {
     /// Requests that the kernel sends without waiting (readahead, asynchronous direct I/O), 1 to 65535
     #[arg(long, value_name = "NUMBER", default_value = "64", value_parser = max_background)]
     pub max_background: u16,
-    /// What to log: error, warn, info, debug, trace
+    /// How much to log
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: Level,
     /// Log to this file [default: stderr with -f, else syslog, or the kernel log where there is
     /// no syslog]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
     /// Slow every lower operation down by so many microseconds (for tests)
     #[arg(long, value_name = "MICROSECONDS", hide = true, value_parser = values::delay)]
@@ -88,7 +88,10 @@ Mount options (-o), defaults in brackets:
 
 The same from mount(8) and from /etc/fstab:
   mount -t fuse.shmfuse LOWER MOUNTPOINT -o transport=uring,cache=ttl=1,allow_other
-  LOWER  MOUNTPOINT  fuse.shmfuse  cache=ttl=1,allow_other,nofail  0  0";
+  LOWER  MOUNTPOINT  fuse.shmfuse  cache=ttl=1,allow_other,nofail  0  0
+
+Exit status: 0 when the mount answers (with -f: when it has been unmounted), 1 when it cannot be
+made, 2 when the command is called wrongly.";
 
 fn threads(text: &str) -> Result<usize, String> {
     values::within(text, 1..=1024).map(|number| number as usize)
@@ -257,6 +260,7 @@ fn mountpoint(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TransportKind;
 
     fn parsed(line: &str) -> Result<Parsed, Failure> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
@@ -269,7 +273,7 @@ mod tests {
                     max-write=64K,max_background=7,log-level=debug,log_file=/x,foreground,\
                     inject_delay_us=5";
         let args = parsed(line).unwrap().args;
-        assert_eq!(values::transport("uring"), Ok(args.transport));
+        assert_eq!(args.transport, TransportChoice::Only(TransportKind::Uring));
         assert_eq!(args.data, DataChoice::Copy);
         assert_eq!(args.cache, CachePolicy::Ttl(Duration::from_millis(1500)));
         assert_eq!((args.threads, args.queue_depth), (Some(3), 4));
@@ -277,6 +281,18 @@ mod tests {
         assert_eq!(args.log_file.as_deref(), Some(Path::new("/x")));
         assert_eq!(args.inject_delay_us, Some(Duration::from_micros(5)));
         assert!(args.foreground);
+    }
+
+    #[test]
+    fn every_transport_is_taken_by_its_name() {
+        for kind in TransportKind::ALL {
+            let line = format!("/a /b --transport {}", kind.name());
+            let args = parsed(&line).unwrap().args;
+            assert_eq!(args.transport, TransportChoice::Only(kind));
+        }
+        let args = parsed("/a /b --transport auto").unwrap().args;
+        assert_eq!(args.transport, TransportChoice::Auto);
+        assert!(parsed("/a /b --transport Classic").is_err());
     }
 
     #[test]

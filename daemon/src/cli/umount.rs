@@ -5,14 +5,14 @@ use crate::{
     error::Error,
     mount::{self, How, presence, table},
 };
-use clap::Args;
+use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
 /// Options of `shmfuse umount`.
 #[derive(Args, Debug)]
 pub struct UmountArgs {
     /// Where shmfuse is mounted
-    #[arg(value_name = "MOUNTPOINT")]
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
     pub mountpoint: PathBuf,
     /// Detach the mount now although it is in use; it ends when nobody uses it any more. Does not
     /// wait for the daemon

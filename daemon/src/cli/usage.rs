@@ -40,8 +40,8 @@ fn describe(error: &clap::Error) -> String {
             let value = text(ContextKind::InvalidValue);
             let valid = text(ContextKind::ValidValue);
             let why = match error.source() {
+                _ if value.is_empty() => return format!("{option}: a value is missing"),
                 Some(source) => source.to_string(),
-                None if value.is_empty() => return format!("{option}: a value is missing"),
                 None => format!("not one of {valid}"),
             };
             format!("{option} {value}: {why}")
