@@ -1,0 +1,186 @@
+//! Runs one step under its watchdog.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::Write,
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::unistd::Uid;
+
+use super::{
+    counts::Counts,
+    steps::{Action, Step},
+};
+use crate::{
+    process::{self, SKIPPED, Watched},
+    workspace::Workspace,
+};
+
+/// What came of a step.
+pub struct Outcome {
+    /// Its tests; a step that is no test run is one test.
+    pub counts: Counts,
+    /// From start to end.
+    pub took: Duration,
+    /// What the table should say beside the numbers, often nothing.
+    pub note: String,
+}
+
+impl Outcome {
+    fn failed(note: String) -> Self {
+        Self {
+            counts: Counts {
+                failed: 1,
+                ..Counts::default()
+            },
+            took: Duration::ZERO,
+            note,
+        }
+    }
+
+    fn skipped(note: &str) -> Self {
+        Self {
+            counts: Counts {
+                skipped: 1,
+                ..Counts::default()
+            },
+            took: Duration::ZERO,
+            note: note.to_owned(),
+        }
+    }
+}
+
+/// What all steps have in common.
+pub struct Runner<'a> {
+    workspace: &'a Workspace,
+    /// Where each step's output is kept.
+    logs: PathBuf,
+    /// This program. Asked for once, since a step may build it anew in its place.
+    xtask: PathBuf,
+    is_root: bool,
+    has_nextest: bool,
+}
+
+impl<'a> Runner<'a> {
+    /// Finds out what there is to run steps with.
+    pub fn new(workspace: &'a Workspace) -> Result<Self> {
+        let logs = workspace.target().join("xtask/test");
+        fs::create_dir_all(&logs).with_context(|| format!("cannot create {}", logs.display()))?;
+        let nextest = workspace.cargo().args(["nextest", "--version"]).output();
+        Ok(Self {
+            workspace,
+            logs,
+            xtask: env::current_exe().context("cannot tell our own path")?,
+            is_root: Uid::effective().is_root(),
+            has_nextest: nextest.is_ok_and(|output| output.status.success()),
+        })
+    }
+
+    /// Runs `step`, whatever comes of it.
+    pub fn run(&self, step: &Step) -> Outcome {
+        println!("\n==== {}: {}", step.name, step.what);
+        if matches!(step.action, Action::RootTests(_)) && !self.is_root {
+            println!("skipped: takes root");
+            return Outcome::skipped("takes root");
+        }
+        self.try_run(step).unwrap_or_else(|error| {
+            println!("error: {error:#}");
+            Outcome::failed(format!("{error:#}"))
+        })
+    }
+
+    fn try_run(&self, step: &Step) -> Result<Outcome> {
+        let log = self.logs.join(step.name).with_extension("log");
+        let mut file =
+            File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut counts = Counts::default();
+        let ended = process::watch(self.command(&step.action), step.limit(), |line| {
+            println!("{line}");
+            // the log is a convenience: a full disk must not stop the tests
+            let _ = writeln!(file, "{line}");
+            counts += Counts::in_line(line).unwrap_or_default();
+        })?;
+        Ok(judge(step, counts, ended))
+    }
+
+    fn command(&self, action: &Action) -> Command {
+        match action {
+            Action::Xtask(words) => {
+                let mut command = self.workspace.command(&self.xtask);
+                command.args(*words);
+                command
+            }
+            Action::Cargo(words) => {
+                let mut command = self.workspace.cargo();
+                command.args(*words);
+                command
+            }
+            Action::Tests(select) => {
+                let mut command = self.test_runner(self.workspace.cargo());
+                command.args(*select);
+                command
+            }
+            Action::RootTests(select) => {
+                // Slave mounts: ours do not show outside, but what is unmounted there goes here too.
+                let mut unshare = self.workspace.command("unshare");
+                unshare.args(["--mount", "--propagation", "slave", "--"]);
+                unshare.arg(self.workspace.cargo().get_program());
+                let mut command = self.test_runner(unshare);
+                command.args(*select);
+                command.args(if self.has_nextest {
+                    ["--run-ignored", "ignored-only", "--test-threads=1"].as_slice()
+                } else {
+                    &["--", "--ignored", "--test-threads=1"]
+                });
+                command
+            }
+        }
+    }
+
+    fn test_runner(&self, mut cargo: Command) -> Command {
+        cargo.args(if self.has_nextest {
+            ["nextest", "run"].as_slice()
+        } else {
+            &["test"]
+        });
+        cargo.args(["--locked", "--no-fail-fast"]);
+        cargo
+    }
+}
+
+fn judge(step: &Step, mut counts: Counts, ended: Watched) -> Outcome {
+    let mut notes = Vec::new();
+    let code = ended.status.and_then(|status| status.code());
+    let succeeded = code == Some(0) && ended.left_behind.is_empty();
+    if ended.status.is_none() {
+        notes.push(format!("killed after {} minutes", step.limit_minutes));
+    }
+    if !ended.left_behind.is_empty() {
+        notes.push(format!("left behind: {}", ended.left_behind.join(", ")));
+    }
+    let runs_tests = matches!(step.action, Action::Tests(_) | Action::RootTests(_));
+    if code == Some(i32::from(SKIPPED)) {
+        counts.skipped += 1;
+        notes.push("skipped: see its output".to_owned());
+    } else if !succeeded && counts.failed == 0 {
+        // it did not get as far as to count
+        counts.failed = 1;
+        notes.push(code.map_or_else(String::new, |code| format!("exit code {code}")));
+    } else if succeeded && counts.ran() == 0 && !runs_tests {
+        counts.passed = 1;
+    }
+    notes.retain(|note| !note.is_empty());
+    for note in &notes {
+        println!("{}: {note}", step.name);
+    }
+    Outcome {
+        counts,
+        took: ended.took,
+        note: notes.join("; "),
+    }
+}

@@ -1,0 +1,116 @@
+//! The steps of `cargo xtask test`, in their order. To have something checked in CI, add a row.
+
+use std::time::Duration;
+
+/// One row: a command, and what is expected of it.
+pub struct Step {
+    /// Its name on the command line and in the table.
+    pub name: &'static str,
+    /// What it shows, in a few words.
+    pub what: &'static str,
+    /// What is run.
+    pub action: Action,
+    /// How long it may take, in minutes, on a busy machine with cold caches; then it is killed.
+    pub limit_minutes: u64,
+}
+
+impl Step {
+    /// The time after which it is killed.
+    pub fn limit(&self) -> Duration {
+        Duration::from_secs(60 * self.limit_minutes)
+    }
+}
+
+/// What a step runs.
+pub enum Action {
+    /// A task of ours: the words behind `cargo xtask`.
+    Xtask(&'static [&'static str]),
+    /// Cargo: the words behind `cargo`.
+    Cargo(&'static [&'static str]),
+    /// Tests that run anywhere: the words that select them, behind `cargo test` or `cargo nextest
+    /// run`. Those marked `#[ignore = "root"]` are left to the steps below.
+    Tests(&'static [&'static str]),
+    /// Tests marked `#[ignore = "root"]`: mounts and kernel programs. One at a time, with mounts of
+    /// their own (a mount namespace), which are gone when the step is.
+    RootTests(&'static [&'static str]),
+}
+
+use Action::{Cargo, RootTests, Tests, Xtask};
+
+/// All of them, fast to slow.
+pub const STEPS: &[Step] = &[
+    Step {
+        name: "setup",
+        what: "what building and testing take is there",
+        action: Xtask(&["setup"]),
+        limit_minutes: 20,
+    },
+    Step {
+        name: "fmt",
+        what: "the layout of the workspace's code",
+        action: Cargo(&["fmt", "--all", "--check"]),
+        limit_minutes: 2,
+    },
+    Step {
+        name: "fmt-bpf",
+        what: "the layout of the kernel programs' code",
+        action: Cargo(&["fmt", "--manifest-path", "ebpf/Cargo.toml", "--check"]),
+        limit_minutes: 2,
+    },
+    Step {
+        name: "tidy",
+        what: "house rules",
+        action: Xtask(&["tidy"]),
+        limit_minutes: 2,
+    },
+    Step {
+        name: "clippy",
+        what: "lints of the workspace",
+        action: Cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-Dwarnings",
+        ]),
+        limit_minutes: 20,
+    },
+    Step {
+        name: "clippy-bpf",
+        what: "lints of the kernel programs, as the host's clippy sees them",
+        action: Cargo(&[
+            "clippy",
+            "--manifest-path=ebpf/Cargo.toml",
+            "--target-dir=target/bpf-clippy",
+            "--locked",
+            "--",
+            "-Dwarnings",
+        ]),
+        limit_minutes: 10,
+    },
+    Step {
+        name: "bpf",
+        what: "the kernel programs build, without a panic, to the object in the repository",
+        action: Xtask(&["bpf", "--check"]),
+        limit_minutes: 15,
+    },
+    Step {
+        name: "host",
+        what: "tests that run anywhere",
+        action: Tests(&["--workspace", "--all-targets"]),
+        limit_minutes: 30,
+    },
+    Step {
+        name: "doc",
+        what: "examples in the documentation",
+        action: Cargo(&["test", "--workspace", "--locked", "--doc"]),
+        limit_minutes: 10,
+    },
+    Step {
+        name: "bpf-root",
+        what: "the kernel programs in the running kernel",
+        action: RootTests(&["--package", "shmfuse", "--test", "bpf_root"]),
+        limit_minutes: 10,
+    },
+];
