@@ -5,7 +5,9 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`stats`] | what the kernel programs count, as it lies in the map |
 //! | [`wire`] | the FUSE protocol's structures, opcodes and flags |
 #![no_std]
 
+pub mod stats;
 pub mod wire;
