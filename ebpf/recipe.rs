@@ -1,0 +1,283 @@
+//! How the eBPF crate becomes an object, said once. Not part of the crate: `daemon/build.rs` and
+//! xtask (`src/bpf.rs`) include this file by path. Needs nothing but the standard library.
+//!
+//! The object is the same, byte for byte, on every machine with the same compiler: paths are
+//! remapped, and it carries no debug information, so that a comment that moves lines does not
+//! change it. That is why it can be kept in the repository (`ebpf/prebuilt/`) and checked.
+
+use std::{
+    env, fmt, fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The toolchain that the recipe is for: rustc's version and bpf-linker's. A toolchain folder holds
+/// it in its file `ready`. Changed whenever what `cargo xtask setup` makes is to be made anew.
+pub const TOOLCHAIN_VERSION: &str = "rustc-1.96-linker-0.13.0";
+
+/// What is embedded into the daemon.
+pub const OBJECT_NAME: &str = "shmfuse.bpf.o";
+
+/// What the object is made of, from the workspace's root. All of transport is here: what of it
+/// the programs use is theirs to say.
+const SOURCES: [&str; 6] = [
+    "ebpf/src",
+    "ebpf/Cargo.toml",
+    "ebpf/Cargo.lock",
+    "ebpf/recipe.rs",
+    "transport/src",
+    "transport/Cargo.toml",
+];
+
+/// What to do when something here fails.
+#[derive(Debug)]
+pub struct RecipeError(String);
+
+impl fmt::Display for RecipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RecipeError {}
+
+fn error(what: impl fmt::Display, path: &Path, source: &io::Error) -> RecipeError {
+    RecipeError(format!("{what} {}: {source}", path.display()))
+}
+
+/// A compiler for the BPF machine with its linker and target, as `cargo xtask setup` makes it.
+#[derive(Debug)]
+pub struct Toolchain {
+    /// Its folder: `bin/rustc`, `bin/bpf-linker`, `bpfel-atomic.json`, `ready`.
+    pub dir: PathBuf,
+}
+
+impl Toolchain {
+    /// Where a toolchain may be, in the order of preference: `$BPF_TOOLCHAIN` (and nowhere else if
+    /// that is set), `.bpf-toolchain` in the workspace, the user's cache, which all clones share.
+    pub fn places(workspace: &Path) -> Vec<PathBuf> {
+        if let Some(dir) = env::var_os("BPF_TOOLCHAIN").filter(|dir| !dir.is_empty()) {
+            return vec![PathBuf::from(dir)];
+        }
+        let cache = env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+            .or_else(|| Some(env::home_dir()?.join(".cache")));
+        let mut places = vec![workspace.join(".bpf-toolchain")];
+        places.extend(cache.map(|dir| {
+            dir.join("shmfuse")
+                .join(format!("bpf-toolchain-{TOOLCHAIN_VERSION}"))
+        }));
+        places
+    }
+
+    /// The first toolchain in those places that is complete and of our version.
+    pub fn find(workspace: &Path) -> Option<Self> {
+        Self::places(workspace)
+            .into_iter()
+            .map(|dir| Self { dir })
+            .find(Self::is_ready)
+    }
+
+    /// Whether the set-up of this toolchain came to its end, and was for this version.
+    pub fn is_ready(&self) -> bool {
+        fs::read_to_string(self.ready()).is_ok_and(|version| version.trim() == TOOLCHAIN_VERSION)
+    }
+
+    /// The file that is written last, and holds the version.
+    pub fn ready(&self) -> PathBuf {
+        self.dir.join("ready")
+    }
+
+    /// The compiler: a wrapper that finds its own libraries.
+    pub fn rustc(&self) -> PathBuf {
+        self.dir.join("bin/rustc")
+    }
+
+    /// The linker.
+    pub fn linker(&self) -> PathBuf {
+        self.dir.join("bin/bpf-linker")
+    }
+
+    /// The target: `bpfel-unknown-none` with compare-and-swap.
+    pub fn target(&self) -> PathBuf {
+        self.dir.join("bpfel-atomic.json")
+    }
+
+    /// A cargo command in the eBPF crate that compiles for the BPF machine: the caller adds
+    /// `build` or `clippy` and the like, then [`ARGS`].
+    pub fn cargo(
+        &self,
+        workspace: &Path,
+        subcommand: &str,
+        target_dir: &Path,
+    ) -> Result<Command, RecipeError> {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        // Nothing of the outer build may leak into the inner one.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            let cargo = text.starts_with("CARGO") && text != "CARGO_HOME";
+            if cargo
+                || text.starts_with("RUSTC")
+                || ["RUSTFLAGS", "TARGET", "HOST"].contains(&&*text)
+            {
+                command.env_remove(&name);
+            }
+        }
+        // Fixed names for what differs between machines, so that the object does not differ.
+        let rustflags = [
+            "-Ctarget-cpu=v4".to_owned(),
+            format!("-Clinker={}", self.linker().display()),
+            format!("--remap-path-prefix={}=/src", workspace.display()),
+            format!(
+                "--remap-path-prefix={}=/rust",
+                self.ask_rustc(&["--print", "sysroot"])?
+            ),
+            format!("--remap-path-prefix={}=/cargo", cargo_home().display()),
+        ];
+        command
+            .current_dir(workspace.join("ebpf"))
+            .env("RUSTC", self.rustc())
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"))
+            .args([
+                subcommand,
+                "--release",
+                "--locked",
+                "-Zbuild-std=core",
+                "-Zjson-target-spec",
+            ])
+            .arg("--target")
+            .arg(self.target())
+            .arg("--target-dir")
+            .arg(target_dir);
+        Ok(command)
+    }
+
+    /// Compiles the eBPF crate, with its intermediate files in `target_dir`, and returns the
+    /// object's path.
+    pub fn build(&self, workspace: &Path, target_dir: &Path) -> Result<PathBuf, RecipeError> {
+        let mut command = self.cargo(workspace, "build", target_dir)?;
+        let status = command
+            .status()
+            .map_err(|e| error("cannot run", Path::new(command.get_program()), &e))?;
+        if !status.success() {
+            return Err(RecipeError(format!(
+                "the eBPF crate does not build: cargo ended with {status}"
+            )));
+        }
+        Ok(target_dir.join("bpfel-atomic/release/shmfuse"))
+    }
+
+    /// What the compiler prints when it is asked so.
+    pub fn ask_rustc(&self, question: &[&str]) -> Result<String, RecipeError> {
+        let rustc = self.rustc();
+        let output = Command::new(&rustc)
+            .args(question)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .output()
+            .map_err(|e| error("cannot run", &rustc, &e))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(RecipeError(format!(
+                "{} {question:?}: {said}",
+                rustc.display()
+            )));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout)
+            .trim_end()
+            .to_owned())
+    }
+}
+
+fn cargo_home() -> PathBuf {
+    env::var_os("CARGO_HOME").map_or_else(
+        || env::home_dir().unwrap_or_default().join(".cargo"),
+        PathBuf::from,
+    )
+}
+
+/// The object in the repository, and what it was made from.
+#[derive(Debug)]
+pub struct Prebuilt {
+    /// The object.
+    pub object: PathBuf,
+    /// Two lines: the fingerprint of its sources, and its compiler.
+    pub made_from: PathBuf,
+}
+
+impl Prebuilt {
+    /// Where both lie.
+    pub fn of(workspace: &Path) -> Self {
+        let dir = workspace.join("ebpf/prebuilt");
+        Self {
+            object: dir.join(OBJECT_NAME),
+            made_from: dir.join("made-from"),
+        }
+    }
+
+    /// Whether it was made from just these sources.
+    pub fn is_fresh(&self, sources: &Sources) -> bool {
+        self.says(&sources.to_string())
+    }
+
+    /// Whether it was made from something of which `line` is the description.
+    pub fn says(&self, line: &str) -> bool {
+        fs::read_to_string(&self.made_from)
+            .is_ok_and(|lines| lines.lines().any(|made_from| made_from == line))
+    }
+}
+
+/// The files that the object is made of.
+#[derive(Debug)]
+pub struct Sources {
+    workspace: PathBuf,
+    files: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// Lists them.
+    pub fn of(workspace: &Path) -> Result<Self, RecipeError> {
+        let mut files = Vec::new();
+        let mut pending: Vec<_> = SOURCES.iter().map(PathBuf::from).collect();
+        while let Some(path) = pending.pop() {
+            let full = workspace.join(&path);
+            if full.is_dir() {
+                for entry in fs::read_dir(&full).map_err(|e| error("cannot read", &full, &e))? {
+                    let entry = entry.map_err(|e| error("cannot read", &full, &e))?;
+                    pending.push(path.join(entry.file_name()));
+                }
+            } else {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(Self {
+            workspace: workspace.to_owned(),
+            files,
+        })
+    }
+
+    /// Names and contents in 64 bits (FNV-1a). It tells an old object from a fresh one, no more: that
+    /// the object is what the sources build to is for `cargo xtask bpf --check` to say.
+    fn fingerprint(&self) -> u64 {
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut feed = |bytes: &[u8]| {
+            for byte in (bytes.len() as u64).to_le_bytes().iter().chain(bytes) {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        };
+        for path in &self.files {
+            feed(path.as_os_str().as_encoded_bytes());
+            feed(&fs::read(self.workspace.join(path)).unwrap_or_default());
+        }
+        hash
+    }
+}
+
+/// As it stands in `prebuilt/made-from`.
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sources {:016x}", self.fingerprint())
+    }
+}

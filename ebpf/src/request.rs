@@ -1,0 +1,101 @@
+//! The kernel's `struct fuse_req`, as far as we read it.
+//!
+//! The tracepoints hand over a pointer whose type the verifier knows from the kernel's BTF. It checks
+//! each load from it against that type, field by field, and a load from an address that is not
+//! there yields 0 instead of a fault. Where the fields lie differs from kernel to kernel: the daemon
+//! looks them up in the running kernel's BTF and sets the constants below before it loads the
+//! programs (`daemon/src/bpf/offsets.rs`).
+#![expect(
+    unsafe_code,
+    reason = "loads from the kernel's memory, which the verifier checks"
+)]
+
+use core::ptr;
+
+use aya_ebpf::{macros::map, maps::Array, programs::BtfTracePointContext};
+use transport::wire::Opcode;
+
+/// The device number of the mount whose requests are meant, in the kernel's form (`major << 20 |
+/// minor`); 0 as long as there is none. Set by user space.
+#[map]
+static MOUNT: Array<u32> = Array::with_max_entries(1, 0);
+
+/// An offset in bytes that user space sets before it loads the program.
+#[repr(transparent)]
+struct FieldOffset(u32);
+
+impl FieldOffset {
+    /// The value set at load time; the verifier takes it for a constant.
+    #[inline(always)]
+    fn get(&self) -> usize {
+        // SAFETY: the pointer is made from a reference. Volatile, for the compiler must not take the
+        // value in this source for the one at load time.
+        unsafe { ptr::read_volatile(&raw const self.0) as usize }
+    }
+}
+
+#[unsafe(no_mangle)]
+static OFFSET_FUSE_REQ_FM: FieldOffset = FieldOffset(0);
+#[unsafe(no_mangle)]
+static OFFSET_FUSE_REQ_IN_OPCODE: FieldOffset = FieldOffset(0);
+#[unsafe(no_mangle)]
+static OFFSET_FUSE_REQ_OUT_ERROR: FieldOffset = FieldOffset(0);
+#[unsafe(no_mangle)]
+static OFFSET_FUSE_MOUNT_FC: FieldOffset = FieldOffset(0);
+#[unsafe(no_mangle)]
+static OFFSET_FUSE_CONN_DEV: FieldOffset = FieldOffset(0);
+
+/// A request while it is under way: the address of its `struct fuse_req`. Another request has the
+/// same one later.
+pub type RequestId = u64;
+
+/// A request of our mount, as a program sees it during one call.
+pub struct Request(*const u8);
+
+impl Request {
+    /// The request that the tracepoint is about, if it is one of our mount.
+    #[inline(always)]
+    pub fn of_our_mount(ctx: &BtfTracePointContext) -> Option<Self> {
+        let ours = *MOUNT.get(0)?;
+        let req = ctx.arg::<*const u8>(0);
+        // SAFETY: each pointer is of the type that has the field, by the kernel's own BTF, from which
+        // the offsets are; the verifier refuses the program otherwise.
+        let dev = unsafe {
+            let mount = load::<*const u8>(req, &OFFSET_FUSE_REQ_FM);
+            let connection = load::<*const u8>(mount, &OFFSET_FUSE_MOUNT_FC);
+            load::<u32>(connection, &OFFSET_FUSE_CONN_DEV)
+        };
+        (dev == ours && dev != 0).then_some(Self(req))
+    }
+
+    /// What tells it from every other that is under way.
+    #[inline(always)]
+    pub fn id(&self) -> RequestId {
+        self.0.addr() as RequestId
+    }
+
+    /// What it asks for.
+    #[inline(always)]
+    pub fn opcode(&self) -> Opcode {
+        // SAFETY: as in `of_our_mount`
+        Opcode(unsafe { load(self.0, &OFFSET_FUSE_REQ_IN_OPCODE) })
+    }
+
+    /// 0 or a negative errno; says something once the request has ended.
+    #[inline(always)]
+    pub fn error(&self) -> i32 {
+        // SAFETY: as in `of_our_mount`
+        unsafe { load(self.0, &OFFSET_FUSE_REQ_OUT_ERROR) }
+    }
+}
+
+/// Loads a `T` that lies `offset` into the kernel structure at `base`.
+///
+/// # Safety
+///
+/// The verifier must know a BTF type for `base`, and that type must have a `T` at `offset`.
+#[inline(always)]
+unsafe fn load<T: Copy>(base: *const u8, offset: &FieldOffset) -> T {
+    // SAFETY: by the caller's promise
+    unsafe { *base.add(offset.get()).cast::<T>() }
+}
