@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`bpf`] | the kernel programs: load them, read what they count |
 //! | [`cli`] | the command line: subcommands, options, errors in one line |
 //! | [`config`] | the checked configuration of one mount |
 //! | [`daemonize`] | becoming a daemon, and telling the command that started it |
@@ -19,6 +20,7 @@
 //! Dependencies point downwards: `passthrough` knows [`fuse`] but no transport; `serve` knows
 //! [`fuse`] but not what file system it serves.
 
+pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod daemonize;

@@ -1,0 +1,24 @@
+//! The kernel's half, seen from user space: load it, name the mount it is to watch, read what it
+//! counts.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`load`] | the programs of one mount: load, attach, let go |
+//! | [`mount`] | how the kernel's half tells one mount from another |
+//! | [`offsets`] | where the fields of the kernel's structures lie, from its BTF |
+//! | [`mapping`] | array maps as memory of this process (unsafe) |
+//! | [`counters`] | the counted requests, added up over the CPUs |
+//!
+//! Every [`Programs`] is an instance of its own, with maps of its own: several mounts, in one
+//! daemon or in many, do not mix. The kernel holds programs and maps by the descriptors of
+//! this process alone; nothing is pinned, so nothing is left when the process is gone.
+
+pub mod counters;
+pub mod load;
+pub mod mapping;
+pub mod mount;
+pub mod offsets;
+
+pub use counters::{Counters, OpcodeCounts, Snapshot};
+pub use load::Programs;
+pub use mount::MountDevice;

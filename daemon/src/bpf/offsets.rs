@@ -1,0 +1,111 @@
+//! Where the fields of the kernel's structures lie, from the running kernel's BTF.
+//!
+//! Rust has no CO-RE, so the loader does what it would do: look each field up by name and hand its
+//! offset to the programs as a constant. A wrong one is no danger: the verifier knows the types
+//! and refuses a load of something else than a field.
+
+use std::path::Path;
+
+use btf_rs::{Btf, BtfType, Type};
+
+use crate::error::{Error, Result};
+
+/// The running kernel's types.
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// A field of a kernel structure, and the constant in the eBPF object that takes its offset.
+struct Field {
+    global: &'static str,
+    structure: &'static str,
+    /// Member names from the structure inwards, with dots between.
+    path: &'static str,
+}
+
+/// The fields that the programs read, all in fs/fuse/fuse_i.h; ebpf/src/request.rs has the
+/// constants.
+const FIELDS: [Field; 5] = [
+    Field {
+        global: "OFFSET_FUSE_REQ_FM",
+        structure: "fuse_req",
+        path: "fm",
+    },
+    Field {
+        global: "OFFSET_FUSE_REQ_IN_OPCODE",
+        structure: "fuse_req",
+        path: "in.h.opcode",
+    },
+    Field {
+        global: "OFFSET_FUSE_REQ_OUT_ERROR",
+        structure: "fuse_req",
+        path: "out.h.error",
+    },
+    Field {
+        global: "OFFSET_FUSE_MOUNT_FC",
+        structure: "fuse_mount",
+        path: "fc",
+    },
+    Field {
+        global: "OFFSET_FUSE_CONN_DEV",
+        structure: "fuse_conn",
+        path: "dev",
+    },
+];
+
+/// The offsets of all fields, in bytes.
+#[derive(Debug)]
+pub struct Offsets([u32; FIELDS.len()]);
+
+impl Offsets {
+    /// Looks all fields up in the running kernel's BTF.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if the kernel has no BTF, or a structure lacks the field.
+    pub fn of_running_kernel() -> Result<Self> {
+        let btf = Btf::from_file(Path::new(KERNEL_BTF)).map_err(|error| Error::Unsupported {
+            what: format!("cannot read the kernel's types in {KERNEL_BTF}: {error}"),
+            remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF".to_owned(),
+        })?;
+        let mut offsets = [0; FIELDS.len()];
+        for (offset, field) in offsets.iter_mut().zip(&FIELDS) {
+            *offset = offset_of(&btf, field).ok_or_else(|| Error::Unsupported {
+                what: format!(
+                    "this kernel's struct {} has no {}",
+                    field.structure, field.path
+                ),
+                remedy: "Linux 6.14 or newer is needed, with FUSE built in".to_owned(),
+            })?;
+        }
+        Ok(Self(offsets))
+    }
+
+    /// Each constant of the eBPF object with the value it is to have.
+    pub fn globals(&self) -> impl Iterator<Item = (&'static str, &u32)> {
+        FIELDS.iter().map(|field| field.global).zip(&self.0)
+    }
+}
+
+fn offset_of(btf: &Btf, field: &Field) -> Option<u32> {
+    let mut ty = btf
+        .resolve_types_by_name(field.structure)
+        .ok()?
+        .into_iter()
+        .find(|ty| matches!(ty, Type::Struct(_)))?;
+    let mut bits = 0;
+    for name in field.path.split('.') {
+        let (Type::Struct(structure) | Type::Union(structure)) = &ty else {
+            return None;
+        };
+        let member = structure
+            .members
+            .iter()
+            .find(|member| btf.resolve_name(*member).is_ok_and(|found| found == name))?;
+        bits += member.bit_offset();
+        ty = btf.resolve_chained_type(member).ok()?;
+        while let Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) = &ty {
+            let chained: &dyn BtfType = ty.as_btf_type()?;
+            ty = btf.resolve_chained_type(chained).ok()?;
+        }
+    }
+    Some(bits / 8)
+}
