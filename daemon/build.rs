@@ -14,11 +14,10 @@ use recipe::{OBJECT_NAME, Prebuilt, Sources, Toolchain};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
-    let out_dir = Path::new(&out_dir);
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .ok_or("the crate lies in the workspace")?;
-    let embedded = out_dir.join(OBJECT_NAME);
+    let embedded = Path::new(&out_dir).join(OBJECT_NAME);
 
     println!("cargo:rerun-if-env-changed=BPF_OBJECT");
     println!("cargo:rerun-if-env-changed=BPF_TOOLCHAIN");
@@ -36,8 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return copy(&prebuilt.object, &embedded);
     }
     if let Some(toolchain) = Toolchain::find(workspace) {
-        let object = toolchain.build(workspace, &target_dir(out_dir).join("bpf"))?;
-        return copy(&object, &embedded);
+        return Ok(fs::write(&embedded, toolchain.build(workspace)?)?);
     }
     println!(
         "cargo:warning=the kernel programs have changed since {} was made, and there is no eBPF \
@@ -45,14 +43,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         prebuilt.object.display()
     );
     copy(&prebuilt.object, &embedded)
-}
-
-/// Cargo's target folder, which all profiles share; failing that, ours.
-fn target_dir(out_dir: &Path) -> &Path {
-    out_dir
-        .ancestors()
-        .find(|dir| dir.join("CACHEDIR.TAG").exists())
-        .unwrap_or(out_dir)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {

@@ -2,7 +2,7 @@
 //! xtask (`src/bpf.rs`) include this file by path. Needs nothing but the standard library.
 //!
 //! The object is the same, byte for byte, on every machine with the same compiler: paths are
-//! remapped, and it carries no debug information, so that a comment that moves lines does not
+//! trimmed, and it carries no debug information, so that a comment that moves lines does not
 //! change it. That is why it can be kept in the repository (`ebpf/prebuilt/`) and checked.
 
 use std::{
@@ -94,107 +94,64 @@ impl Toolchain {
         self.dir.join("bin/rustc")
     }
 
-    /// The linker.
-    pub fn linker(&self) -> PathBuf {
-        self.dir.join("bin/bpf-linker")
-    }
-
     /// The target: `bpfel-unknown-none` with compare-and-swap.
     pub fn target(&self) -> PathBuf {
         self.dir.join("bpfel-atomic.json")
     }
 
-    /// A cargo command in the eBPF crate that compiles for the BPF machine: the caller adds
-    /// `build` or `clippy` and the like, then [`ARGS`].
-    pub fn cargo(
-        &self,
-        workspace: &Path,
-        subcommand: &str,
-        target_dir: &Path,
-    ) -> Result<Command, RecipeError> {
+    /// Compiles the eBPF crate of `workspace` and returns the object.
+    ///
+    /// Intermediate files lie beside the toolchain, so that the clones of a machine compile `core`
+    /// and the other dependencies once.
+    pub fn build(&self, workspace: &Path) -> Result<Vec<u8>, RecipeError> {
+        let target_dir = self.dir.join("target");
+        fs::create_dir_all(&target_dir).map_err(|e| error("cannot create", &target_dir, &e))?;
+        // Held until the object is read: another clone's build puts its own in the same place.
+        let lock_path = target_dir.join("one-clone-at-a-time");
+        let lock = fs::File::create(&lock_path).and_then(|file| file.lock().map(|()| file));
+        let _lock = lock.map_err(|e| error("cannot lock", &lock_path, &e))?;
+
+        let mut cargo = self.cargo(workspace, &target_dir);
+        let status = cargo
+            .status()
+            .map_err(|e| error("cannot run", Path::new(cargo.get_program()), &e))?;
+        if !status.success() {
+            let text = format!("the eBPF crate does not build: cargo ended with {status}");
+            return Err(RecipeError(text));
+        }
+        let object = target_dir.join("bpfel-atomic/release/shmfuse");
+        fs::read(&object).map_err(|e| error("cannot read", &object, &e))
+    }
+
+    fn cargo(&self, workspace: &Path, target_dir: &Path) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         // Nothing of the outer build may leak into the inner one.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
-            let cargo = text.starts_with("CARGO") && text != "CARGO_HOME";
-            if cargo
-                || text.starts_with("RUSTC")
-                || ["RUSTFLAGS", "TARGET", "HOST"].contains(&&*text)
-            {
+            let of_cargo = text.starts_with("CARGO") && text != "CARGO_HOME";
+            let of_rustc = text.starts_with("RUSTC") || text == "RUSTFLAGS";
+            if of_cargo || of_rustc || text == "TARGET" || text == "HOST" {
                 command.env_remove(&name);
             }
         }
-        // Fixed names for what differs between machines, so that the object does not differ.
-        let rustflags = [
-            "-Ctarget-cpu=v4".to_owned(),
-            format!("-Clinker={}", self.linker().display()),
-            format!("--remap-path-prefix={}=/src", workspace.display()),
-            format!(
-                "--remap-path-prefix={}=/rust",
-                self.ask_rustc(&["--print", "sysroot"])?
-            ),
-            format!("--remap-path-prefix={}=/cargo", cargo_home().display()),
-        ];
+        // No flag names the workspace, or every clone would compile all dependencies anew; trimming
+        // paths keeps its name out of the object.
+        let linker = self.dir.join("bin/bpf-linker");
+        let rustflags = format!("-Ctarget-cpu=v4\x1f-Clinker={}", linker.display());
         command
             .current_dir(workspace.join("ebpf"))
             .env("RUSTC", self.rustc())
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_ENCODED_RUSTFLAGS", rustflags.join("\x1f"))
-            .args([
-                subcommand,
-                "--release",
-                "--locked",
-                "-Zbuild-std=core",
-                "-Zjson-target-spec",
-            ])
+            .env("CARGO_ENCODED_RUSTFLAGS", rustflags)
+            .env("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all")
+            .args(["build", "--release", "--locked"])
+            .args(["-Ztrim-paths", "-Zbuild-std=core", "-Zjson-target-spec"])
             .arg("--target")
             .arg(self.target())
             .arg("--target-dir")
             .arg(target_dir);
-        Ok(command)
+        command
     }
-
-    /// Compiles the eBPF crate, with its intermediate files in `target_dir`, and returns the
-    /// object's path.
-    pub fn build(&self, workspace: &Path, target_dir: &Path) -> Result<PathBuf, RecipeError> {
-        let mut command = self.cargo(workspace, "build", target_dir)?;
-        let status = command
-            .status()
-            .map_err(|e| error("cannot run", Path::new(command.get_program()), &e))?;
-        if !status.success() {
-            return Err(RecipeError(format!(
-                "the eBPF crate does not build: cargo ended with {status}"
-            )));
-        }
-        Ok(target_dir.join("bpfel-atomic/release/shmfuse"))
-    }
-
-    /// What the compiler prints when it is asked so.
-    pub fn ask_rustc(&self, question: &[&str]) -> Result<String, RecipeError> {
-        let rustc = self.rustc();
-        let output = Command::new(&rustc)
-            .args(question)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .output()
-            .map_err(|e| error("cannot run", &rustc, &e))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(RecipeError(format!(
-                "{} {question:?}: {said}",
-                rustc.display()
-            )));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout)
-            .trim_end()
-            .to_owned())
-    }
-}
-
-fn cargo_home() -> PathBuf {
-    env::var_os("CARGO_HOME").map_or_else(
-        || env::home_dir().unwrap_or_default().join(".cargo"),
-        PathBuf::from,
-    )
 }
 
 /// The object in the repository, and what it was made from.

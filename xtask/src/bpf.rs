@@ -1,10 +1,17 @@
 //! `cargo xtask bpf`: the eBPF object in the repository, for builds without an eBPF toolchain.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{process::SKIPPED, workspace::Workspace};
+use crate::{
+    process::{self, SKIPPED},
+    workspace::Workspace,
+};
 
 #[path = "../../ebpf/recipe.rs"]
 pub mod recipe;
@@ -27,13 +34,15 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let root = workspace.root();
     let toolchain =
         Toolchain::find(root).context("no eBPF toolchain (remedy: cargo xtask setup)")?;
-    let path = toolchain.build(root, &workspace.target().join("bpf"))?;
-    let object = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let object = toolchain.build(root)?;
     ensure!(
         !contains(&object, b"panicking"),
-        "a panic is left in {}, which the verifier would refuse: use get(), masks, checked \
-         arithmetic (llvm-nm names the functions that call core::panicking)",
-        path.display()
+        "a panic is left in the object, which the verifier would refuse (remedy: get(), masks, \
+         wrapping arithmetic)"
+    );
+    ensure!(
+        !contains(&object, root.as_os_str().as_encoded_bytes()),
+        "the object holds the workspace's path, so that it would differ from machine to machine"
     );
 
     let prebuilt = Prebuilt::of(root);
@@ -47,17 +56,13 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if args.check {
         return check(&prebuilt, &sources, &compiler, &object);
     }
-    println!(
-        "{} bytes in {}, by {compiler}",
-        object.len(),
-        path.display()
-    );
+    println!("{} bytes, by {compiler}", object.len());
     Ok(ExitCode::SUCCESS)
 }
 
 /// The compiler's name for itself, as it stands in `prebuilt/made-from`: release and LLVM.
 pub fn compiler(toolchain: &Toolchain) -> Result<String> {
-    let about = toolchain.ask_rustc(&["-vV"])?;
+    let about = ask_rustc(toolchain, &["-vV"])?;
     let line = |name: &str| {
         about
             .lines()
@@ -69,6 +74,12 @@ pub fn compiler(toolchain: &Toolchain) -> Result<String> {
         line("release: "),
         line("LLVM version: ")
     ))
+}
+
+/// What the toolchain's compiler prints when it is asked so.
+pub fn ask_rustc(toolchain: &Toolchain, question: &[&str]) -> Result<String> {
+    let mut rustc = Command::new(toolchain.rustc());
+    process::ask(rustc.env("RUSTC_BOOTSTRAP", "1").args(question))
 }
 
 fn check(

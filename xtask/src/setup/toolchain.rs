@@ -115,7 +115,7 @@ fn write_target(toolchain: &Toolchain) -> Result<()> {
         "--target",
         "bpfel-unknown-none",
     ];
-    let mut target = toolchain.ask_rustc(&question)?;
+    let mut target = bpf::ask_rustc(toolchain, &question)?;
     for (from, to) in [
         (r#""atomic-cas": false"#, r#""atomic-cas": true"#),
         (r#""min-atomic-width": 64"#, r#""min-atomic-width": 8"#),
