@@ -204,6 +204,15 @@ pub struct ActingAs<'a> {
 }
 
 impl ActingAs<'_> {
+    /// As [`ThreadCreds::without_fsetid`]; lasts beyond the guard.
+    ///
+    /// # Errors
+    ///
+    /// What capset(2) says.
+    pub fn without_fsetid(&mut self) -> Result<(), Errno> {
+        self.creds.without_fsetid()
+    }
+
     /// As [`ThreadCreds::without_overrides`]; ends with the guard.
     ///
     /// # Errors

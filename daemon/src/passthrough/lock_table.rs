@@ -12,7 +12,7 @@
 
 use super::{
     lock_ranges::{ByteRange, LAST_BYTE, LockKind, LockRanges},
-    open_file::reopen,
+    sys::reopen,
 };
 use crate::fuse::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -414,7 +414,7 @@ impl Held {
         } else {
             OFlags::RDONLY
         };
-        let file = Arc::new(reopen(lower, flags)?);
+        let file = Arc::new(File::from(reopen(lower, flags)?));
         // All that was held until now are read locks: nobody else has a write lock in their way,
         // and two descriptions can both have them while the old one is closed.
         for (range, kind) in self.ranges.iter() {

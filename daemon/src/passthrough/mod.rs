@@ -10,34 +10,49 @@
 //! | [`creds`] | acting as the caller: fsuid, fsgid, groups, umask, CAP_FSETID of one thread |
 //! | [`names`], [`attr`] | what requests and replies are made of |
 //! | [`lookup`] | from a name to an inode |
+//! | [`open_file`], [`handle_table`] | files that applications have open, and their handles |
+//! | [`backing_table`] | which inodes the kernel reads and writes by itself |
+//! | [`lock_table`], [`lock_ranges`] | locks of fcntl(2) |
+//! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
 //! | [`sys`] | system calls that neither nix nor rustix offers |
 
 pub mod attr;
 pub mod backing_table;
 pub mod creds;
+mod data;
+mod extent;
 pub mod fd_cache;
 pub mod file_handle;
 pub mod handle_table;
 pub mod inode;
 pub mod inode_store;
+mod ioctl;
 pub mod lock_ranges;
 pub mod lock_table;
+mod locks;
 pub mod lookup;
 pub mod lower;
 pub mod mount_fd;
 pub mod names;
+mod open;
 pub mod open_file;
+mod sync;
 pub mod sys;
+mod xattr;
 
 use crate::{
     config::Config,
     error::{Error, Result},
     fuse::{Answer, Backing, Errno, Exchange, FileSystem, Negotiated, ServeThread},
 };
+use backing_table::BackingTable;
 use fd_cache::FdCache;
+use handle_table::HandleTable;
 use inode::{FdSlot, Inode};
 use inode_store::InodeStore;
+use lock_table::LockTable;
 use lower::Lower;
+use open_file::OpenFile;
 use rustix::fs::OFlags;
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -54,6 +69,9 @@ pub struct Passthrough {
     inodes: InodeStore,
     fds: FdCache,
     backing: Arc<dyn Backing>,
+    files: HandleTable<OpenFile>,
+    modes: BackingTable,
+    locks: LockTable,
 }
 
 impl Passthrough {
@@ -82,6 +100,9 @@ impl Passthrough {
             lower,
             fds,
             backing,
+            files: HandleTable::default(),
+            modes: BackingTable::default(),
+            locks: LockTable::default(),
         })
     }
 
@@ -166,9 +187,31 @@ impl Passthrough {
     }
 
     fn dispatch(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
-        let _ = &thread;
         match exchange.header().opcode {
             Opcode::LOOKUP => self.lookup(exchange),
+            Opcode::OPEN => self.open(thread, exchange),
+            Opcode::CREATE => self.create(thread, exchange),
+            Opcode::TMPFILE => self.tmpfile(thread, exchange),
+            Opcode::READ => self.read(exchange),
+            Opcode::WRITE => self.write(thread, exchange),
+            Opcode::FLUSH => self.flush(exchange),
+            Opcode::RELEASE => self.release(exchange),
+            Opcode::FSYNC => self.fsync(exchange),
+            Opcode::SYNCFS => self.syncfs(exchange),
+            Opcode::LSEEK => self.lseek(exchange),
+            Opcode::FALLOCATE => self.fallocate(thread, exchange),
+            Opcode::COPY_FILE_RANGE | Opcode::COPY_FILE_RANGE_64 => {
+                self.copy_file_range(thread, exchange)
+            }
+            Opcode::GETLK => self.getlk(exchange),
+            Opcode::SETLK | Opcode::SETLKW => self.setlk(thread, exchange),
+            Opcode::GETXATTR => self.getxattr(exchange),
+            Opcode::SETXATTR => self.setxattr(thread, exchange),
+            Opcode::LISTXATTR => self.listxattr(exchange),
+            Opcode::REMOVEXATTR => self.removexattr(exchange),
+            Opcode::IOCTL => self.ioctl(thread, exchange),
+            Opcode::POLL => self.poll(exchange),
+            Opcode::BMAP => self.bmap(),
             _ => Err(Errno::NOSYS),
         }
     }
@@ -196,6 +239,7 @@ impl FileSystem for Passthrough {
     }
 
     fn destroy(&self) {
+        self.close_all();
         self.inodes.clear();
     }
 }

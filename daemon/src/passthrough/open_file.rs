@@ -1,11 +1,8 @@
 //! A file that an application has open: the lower file behind one handle.
 
-use super::backing_table::DataPath;
+use super::{backing_table::DataPath, sys::reopen};
 use crate::fuse::Errno;
-use rustix::{
-    fs::{Mode, OFlags, fcntl_setfl},
-    path::DecInt,
-};
+use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use std::{
     fs::File,
     os::fd::{AsFd, BorrowedFd},
@@ -32,27 +29,6 @@ const NOT_LOWER: u32 = OFlags::CREATE.bits()
 /// The flags with which to open the lower file for an OPEN with `flags`.
 pub fn lower_flags(flags: u32) -> OFlags {
     OFlags::from_bits_retain(flags & !NOT_LOWER) | OFlags::CLOEXEC
-}
-
-/// Opens the inode of `file` again, as an open file of its own.
-///
-/// # Errors
-///
-/// Those of open(2) on `/proc/self/fd/N`: the file's permissions are checked anew.
-pub fn reopen(file: BorrowedFd<'_>, flags: OFlags) -> Result<File, Errno> {
-    let proc = proc_self_fd()?;
-    let name = DecInt::from_fd(file);
-    rustix::fs::openat(proc, name, flags | OFlags::CLOEXEC, Mode::empty()).map(File::from)
-}
-
-/// The directory `/proc/self/fd`, kept open.
-fn proc_self_fd() -> Result<BorrowedFd<'static>, Errno> {
-    static DIR: OnceLock<Result<File, Errno>> = OnceLock::new();
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    DIR.get_or_init(|| rustix::fs::open(c"/proc/self/fd", flags, Mode::empty()).map(File::from))
-        .as_ref()
-        .map(AsFd::as_fd)
-        .map_err(|errno| *errno)
 }
 
 /// What a handle of a regular file names.
@@ -147,7 +123,7 @@ impl OpenFile {
         if let Some(plain) = self.plain.get() {
             return Ok(plain.as_fd());
         }
-        let plain = reopen(self.file.as_fd(), OFlags::WRONLY)?;
+        let plain = File::from(reopen(self.file.as_fd(), OFlags::WRONLY)?);
         Ok(self.plain.get_or_init(|| plain).as_fd())
     }
 }
@@ -162,7 +138,7 @@ impl AsFd for OpenFile {
 mod tests {
     use super::*;
     use rustix::fs::fcntl_getfl;
-    use std::os::{fd::AsRawFd, unix::fs::FileExt};
+    use std::os::unix::fs::FileExt;
 
     fn open(path: &std::path::Path, flags: OFlags) -> OpenFile {
         let file = File::from(rustix::fs::open(path, flags, Mode::empty()).unwrap());
@@ -194,16 +170,5 @@ mod tests {
         let open = open(temp.path(), OFlags::RDWR | OFlags::APPEND);
         rustix::io::pwrite(open.write_back().unwrap(), b"X", 1).unwrap();
         assert_eq!(std::fs::read(temp.path()).unwrap(), b"aXcdef");
-    }
-
-    #[test]
-    fn a_deleted_file_is_opened_again() {
-        let mut temp = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut temp, b"x").unwrap();
-        let file = temp.reopen().unwrap();
-        drop(temp);
-        let again = reopen(file.as_fd(), OFlags::RDONLY).unwrap();
-        assert_ne!(again.as_raw_fd(), file.as_raw_fd());
-        assert_eq!(again.metadata().unwrap().len(), 1);
     }
 }

@@ -1,0 +1,104 @@
+//! READ, WRITE, POLL.
+
+use super::{Passthrough, open_file::OpenFile};
+use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::OFlags,
+};
+use std::{os::fd::AsFd, sync::Arc};
+use transport::wire::{PollIn, PollOut, ReadIn, WriteFlags, WriteIn, WriteOut};
+
+impl Passthrough {
+    /// READ: the transport reads the lower file straight into the memory it sends from.
+    pub(super) fn read(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let request: ReadIn = exchange.arg()?;
+        let open = self.open_file(request.fh)?;
+        open.follow(request.flags)?;
+        Ok(Body::File {
+            file: Arc::clone(open.file()),
+            offset: request.offset,
+            len: (request.size as usize).min(exchange.out().len()),
+        })
+    }
+
+    /// WRITE.
+    ///
+    /// The kernel says whether the writer lacks CAP_FSETID (`FUSE_HANDLE_KILLPRIV_V2`); the lower
+    /// file system then clears suid and sgid because this thread lacks it, too. File capabilities
+    /// it clears in any case (`file_remove_privs`, fs/inode.c).
+    pub(super) fn write(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
+        let request: WriteIn = exchange.arg()?;
+        let open = self.open_file(request.fh)?;
+        let count = if request.write_flags.contains(WriteFlags::CACHE) {
+            // Pages that were written through a mapping: that clears nothing, and the flags are
+            // nobody's.
+            thread.creds.with_fsetid()?;
+            let file = open.write_back()?;
+            exchange.write_to(file, request.offset, request.size as usize)?
+        } else {
+            open.follow(request.flags)?;
+            let count = write_as_caller(thread, exchange, &open, &request)?;
+            make_durable(&open, request.flags)?;
+            count
+        };
+        exchange.reply(&WriteOut {
+            // At most `request.size`.
+            size: count as u32,
+            padding: 0,
+        })
+    }
+
+    /// POLL: what poll(2) says of the lower file at this moment. A regular file is always ready;
+    /// nobody is to be told when it becomes so.
+    pub(super) fn poll(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let request: PollIn = exchange.arg()?;
+        let open = self.open_file(request.fh)?;
+        let events = PollFlags::from_bits_retain(request.events as u16);
+        let mut fds = [PollFd::new(&*open, events)];
+        rustix::event::poll(&mut fds, Some(&Timespec::default()))?;
+        exchange.reply(&PollOut {
+            revents: u32::from(fds[0].revents().bits()),
+            padding: 0,
+        })
+    }
+}
+
+fn write_as_caller(
+    thread: &mut ServeThread,
+    exchange: &mut (dyn Exchange + '_),
+    open: &OpenFile,
+    request: &WriteIn,
+) -> Result<usize, Errno> {
+    let len = request.size as usize;
+    if !request.write_flags.contains(WriteFlags::KILL_SUIDGID) {
+        thread.creds.with_fsetid()?;
+        return exchange.write_to(open.as_fd(), request.offset, len);
+    }
+    if !open.asks_for_groups() {
+        thread.creds.without_fsetid()?;
+        return exchange.write_to(open.as_fd(), request.offset, len);
+    }
+    let caller = *exchange.header();
+    let mut acting = thread.creds.act_as(&caller, 0, &[])?;
+    acting.without_fsetid()?;
+    exchange.write_to(open.as_fd(), request.offset, len)
+}
+
+/// One write is to be durable though the file was not opened so (`RWF_DSYNC`, or a mount option
+/// `sync` above): the lower file knows nothing of it.
+fn make_durable(open: &OpenFile, flags: u32) -> Result<(), Errno> {
+    let flags = OFlags::from_bits_retain(flags);
+    let missing = (flags & OFlags::SYNC).difference(open.flags());
+    if missing.is_empty() {
+        Ok(())
+    } else if missing == OFlags::DSYNC {
+        rustix::fs::fdatasync(open)
+    } else {
+        rustix::fs::fsync(open)
+    }
+}

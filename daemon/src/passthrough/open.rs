@@ -1,0 +1,229 @@
+//! OPEN, CREATE, TMPFILE, RELEASE: the life of a handle.
+
+use super::{
+    Passthrough,
+    backing_table::DataPath,
+    inode::Inode,
+    names,
+    open_file::{OpenFile, lower_flags},
+};
+use crate::{
+    config::DataChoice,
+    fuse::{Answer, Backing, Body, Errno, Exchange, ServeThread},
+};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use std::{fs::File, os::fd::AsFd, sync::Arc};
+use transport::wire::{
+    CreateIn, EntryOut, FopenFlags, InitFlags, OpenIn, OpenInFlags, OpenOut, ReleaseFlags,
+    ReleaseIn,
+};
+
+impl Passthrough {
+    /// The open file of a handle.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if `fh` names none.
+    pub(crate) fn open_file(&self, fh: u64) -> Result<Arc<OpenFile>, Errno> {
+        self.files.get(fh).ok_or(Errno::BADF)
+    }
+
+    /// OPEN. The kernel has checked the caller's permission.
+    pub(super) fn open(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
+        let OpenIn { flags, open_flags } = exchange.arg()?;
+        let inode = self.inode(exchange.header().nodeid)?;
+        check_regular(&inode)?;
+        let flags = lower_flags(flags);
+        if flags.contains(OFlags::TRUNC) {
+            if open_flags.contains(OpenInFlags::KILL_SUIDGID) {
+                thread.creds.without_fsetid()?;
+            } else {
+                thread.creds.with_fsetid()?;
+            }
+        }
+        let file = File::from(self.reopen(&inode, flags)?);
+        let out = self.opened(thread, inode.nodeid(), file, flags)?;
+        exchange.reply(&out)
+    }
+
+    /// CREATE: makes a file in a directory and opens it, as the caller.
+    ///
+    /// The kernel has looked the name up and found nothing. If somebody has made it since, by way
+    /// of the lower directory, the answer to a caller who would take that file is `ESTALE`: the
+    /// kernel then walks the path once more (`do_filp_open`, fs/namei.c) and finds it, follows it
+    /// if it is a symlink, and checks the caller's permission on it.
+    pub(super) fn create(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
+        let request: CreateIn = exchange.arg()?;
+        let parent = self.inode(exchange.header().nodeid)?;
+        let flags = lower_flags(request.flags);
+        let file = {
+            let name = names::only_name(exchange)?;
+            let dir = self.path_fd(&parent)?;
+            let groups = names::groups(exchange)?;
+            let _acting = thread
+                .creds
+                .act_as(exchange.header(), request.umask, &groups)?;
+            let new = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+            let mode = creation_mode(&request);
+            self.retry_on_emfile(|| rustix::fs::openat(&dir, name, new, mode))
+        };
+        let exclusive = request.flags & OFlags::EXCL.bits() != 0;
+        let file = match file {
+            Err(Errno::EXIST) if !exclusive => return Err(Errno::STALE),
+            file => File::from(file?),
+        };
+        self.created(thread, exchange, &parent, file, flags)
+    }
+
+    /// TMPFILE: makes a file without a name in a directory's file system and opens it.
+    pub(super) fn tmpfile(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
+        let request: CreateIn = exchange.arg()?;
+        let parent = self.inode(exchange.header().nodeid)?;
+        // O_EXCL means here that the file is never to have a name.
+        let never_named = OFlags::from_bits_retain(request.flags) & OFlags::EXCL;
+        let flags = lower_flags(request.flags);
+        let file = {
+            let dir = self.path_fd(&parent)?;
+            let groups = names::groups(exchange)?;
+            let _acting = thread
+                .creds
+                .act_as(exchange.header(), request.umask, &groups)?;
+            let new = flags | OFlags::TMPFILE | never_named;
+            let mode = creation_mode(&request);
+            self.retry_on_emfile(|| rustix::fs::openat(&dir, c".", new, mode))?
+        };
+        self.created(thread, exchange, &parent, File::from(file), flags)
+    }
+
+    /// RELEASE: the last descriptor of a file is closed, and nothing of it is mapped any more.
+    pub(super) fn release(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let request: ReleaseIn = exchange.arg()?;
+        let open = self.files.remove(request.fh).ok_or(Errno::BADF)?;
+        self.locks.release_handle(open.nodeid(), request.fh);
+        if request.release_flags.contains(ReleaseFlags::FLOCK_UNLOCK) {
+            // A request still under way keeps the file open, and must not keep the lock.
+            rustix::fs::flock(&*open, FlockOperation::Unlock)?;
+        }
+        self.modes.release(open.nodeid(), Some(&*self.backing));
+        Ok(Body::Empty)
+    }
+
+    /// Every file is closed, every lock given up.
+    pub(super) fn close_all(&self) {
+        self.files.clear();
+        self.locks.clear();
+        self.modes.clear();
+    }
+
+    /// Tells the kernel of a new file: of the one that was opened, not of what its name may mean
+    /// by now.
+    fn created(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+        parent: &Inode,
+        file: File,
+        flags: OFlags,
+    ) -> Answer {
+        let entry: EntryOut = self.entry_of_open(parent, file.as_fd())?;
+        match self.opened(thread, entry.nodeid, file, flags) {
+            Ok(out) => exchange.reply2(&entry, &out),
+            Err(errno) => {
+                self.inodes.forget(entry.nodeid, 1);
+                Err(errno)
+            }
+        }
+    }
+
+    /// Gives a lower file that was opened with `flags` a handle and decides how its data travels.
+    fn opened(
+        &self,
+        thread: &mut ServeThread,
+        nodeid: u64,
+        file: File,
+        flags: OFlags,
+    ) -> Result<OpenOut, Errno> {
+        let mode = match flags & OFlags::ACCMODE {
+            // Only writes change a mode.
+            OFlags::RDONLY => 0,
+            _ => rustix::fs::fstat(&file)?.st_mode,
+        };
+        let backing = self.backing_for(thread, mode)?;
+        let data = self.modes.open(nodeid, file.as_fd(), backing);
+        let open = OpenFile::new(nodeid, file, flags, data, mode);
+        let Some(fh) = self.files.insert(Arc::new(open)) else {
+            self.modes.release(nodeid, Some(&*self.backing));
+            return Err(Errno::NFILE);
+        };
+        let (open_flags, backing_id) = match data {
+            DataPath::Passthrough(id) => (FopenFlags::PASSTHROUGH, id.0),
+            DataPath::CopyBeside(id) => (FopenFlags::PASSTHROUGH | FopenFlags::DIRECT_IO, id.0),
+            DataPath::Copy => (self.copied_flags(flags), 0),
+        };
+        Ok(OpenOut {
+            fh,
+            open_flags,
+            backing_id,
+        })
+    }
+
+    /// Where to register a file of this mode, if the kernel may write it by itself. It does so
+    /// with the credentials of the thread that registers it, and for all callers alike: those of a
+    /// caller without privileges, so that writes clear suid, sgid and capabilities. Who may keep
+    /// suid or sgid, and who shares the file's group, are told apart only by the daemon, so a file
+    /// that is opened for writing while it has such bits is copied (docs/decisions/).
+    fn backing_for(
+        &self,
+        thread: &mut ServeThread,
+        mode: u32,
+    ) -> Result<Option<&dyn Backing>, Errno> {
+        let suid_or_sgid = (Mode::SUID | Mode::SGID).bits();
+        if self.config.data == DataChoice::Copy
+            || !self.agreed(InitFlags::PASSTHROUGH)
+            || mode & suid_or_sgid != 0
+        {
+            return Ok(None);
+        }
+        thread.creds.without_fsetid()?;
+        Ok(Some(&*self.backing))
+    }
+
+    /// What the kernel is to do with a file whose data goes through the daemon.
+    fn copied_flags(&self, flags: OFlags) -> FopenFlags {
+        if flags.contains(OFlags::DIRECT) && self.agreed(InitFlags::DIRECT_IO_ALLOW_MMAP) {
+            // Direct writes to different places need not wait for each other.
+            FopenFlags::DIRECT_IO | FopenFlags::PARALLEL_DIRECT_WRITES
+        } else if !self.ttl().is_zero() && self.agreed(InitFlags::AUTO_INVAL_DATA) {
+            // Pages stay while attributes are believed; a new mtime or size drops them.
+            FopenFlags::KEEP_CACHE
+        } else {
+            FopenFlags::empty()
+        }
+    }
+}
+
+/// The kernel opens devices, pipes and sockets by itself, links not at all.
+fn check_regular(inode: &Inode) -> Result<(), Errno> {
+    match inode.kind() {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(Errno::ISDIR),
+        FileType::Symlink => Err(Errno::LOOP),
+        _ => Err(Errno::NXIO),
+    }
+}
+
+fn creation_mode(request: &CreateIn) -> Mode {
+    Mode::from_raw_mode(request.mode & 0o7777)
+}

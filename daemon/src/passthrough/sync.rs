@@ -1,0 +1,44 @@
+//! FLUSH, FSYNC, SYNCFS.
+
+use super::Passthrough;
+use crate::fuse::{Answer, Body, Errno, Exchange};
+use rustix::fs::OFlags;
+use transport::wire::{FlushIn, FsyncFlags, FsyncIn};
+
+impl Passthrough {
+    /// FLUSH: an application closes a descriptor. A descriptor of the lower file is closed as
+    /// well, since that is when some file systems report what went wrong in writing back; and what
+    /// the application has locked by fcntl(2) is given up.
+    pub(super) fn flush(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let request: FlushIn = exchange.arg()?;
+        let open = self.open_file(request.fh)?;
+        let closed = self
+            .retry_on_emfile(|| rustix::io::fcntl_dupfd_cloexec(&*open, 0))
+            .and_then(|duplicate| {
+                nix::unistd::close(duplicate).map_err(|e| Errno::from_raw_os_error(e as i32))
+            });
+        // As in `filp_flush` (fs/open.c) an error does not keep the locks.
+        self.locks.release_owner(open.nodeid(), request.lock_owner);
+        closed.map(|()| Body::Empty)
+    }
+
+    /// FSYNC, of data and attributes or of data.
+    pub(super) fn fsync(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let request: FsyncIn = exchange.arg()?;
+        let open = self.open_file(request.fh)?;
+        if request.fsync_flags.contains(FsyncFlags::FDATASYNC) {
+            rustix::fs::fdatasync(&*open)?;
+        } else {
+            rustix::fs::fsync(&*open)?;
+        }
+        Ok(Body::Empty)
+    }
+
+    /// SYNCFS, of the lower file system that the inode is on.
+    pub(super) fn syncfs(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let inode = self.inode(exchange.header().nodeid)?;
+        let file = self.reopen(&inode, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        rustix::fs::syncfs(&file)?;
+        Ok(Body::Empty)
+    }
+}

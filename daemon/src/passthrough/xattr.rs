@@ -1,0 +1,142 @@
+//! GETXATTR, SETXATTR, LISTXATTR, REMOVEXATTR, POSIX ACLs among them.
+//!
+//! An `O_PATH` descriptor has no extended attributes for fgetxattr(2); the magic link in
+//! `/proc/self/fd` leads to the inode itself, a symlink included: it is not followed any further
+//! (`nd_jump_link`, fs/namei.c).
+
+use super::{Passthrough, names, sys};
+use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
+use rustix::fs::XattrFlags;
+use std::{ffi::CStr, os::fd::AsFd};
+use transport::wire::{GetxattrIn, GetxattrOut, SetxattrFlags, SetxattrIn};
+
+/// Longest name of an extended attribute in bytes (`XATTR_NAME_MAX`,
+/// include/uapi/linux/limits.h).
+const NAME_MAX: usize = 255;
+/// Longest value in bytes (`XATTR_SIZE_MAX`), and longest list of names (`XATTR_LIST_MAX`).
+const VALUE_MAX: usize = 65536;
+
+impl Passthrough {
+    /// GETXATTR: a value, or its length if the caller has room for nothing.
+    pub(super) fn getxattr(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let GetxattrIn { size, .. } = exchange.arg()?;
+        let name = Name::of(exchange)?;
+        let inode = self.inode(exchange.header().nodeid)?;
+        let fd = self.path_fd(&inode)?;
+        let path = sys::fd_path(fd.as_fd());
+        let get = |value: &mut [u8]| rustix::fs::getxattr(path.as_c_str(), name.as_c_str(), value);
+        answer_sized(exchange, size, get)
+    }
+
+    /// LISTXATTR: names, each closed by a zero, or their length if the caller has room for
+    /// nothing.
+    pub(super) fn listxattr(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let GetxattrIn { size, .. } = exchange.arg()?;
+        let inode = self.inode(exchange.header().nodeid)?;
+        let fd = self.path_fd(&inode)?;
+        let path = sys::fd_path(fd.as_fd());
+        if exchange.header().uid == 0 {
+            let list = |names: &mut [u8]| rustix::fs::listxattr(path.as_c_str(), names);
+            return answer_sized(exchange, size, list);
+        }
+        // The lower file system shows `trusted` names to CAP_SYS_ADMIN alone: to this daemon, but
+        // not to the caller.
+        let list = |names: &mut [u8]| {
+            let mut all = vec![0; VALUE_MAX];
+            let len = rustix::fs::listxattr(path.as_c_str(), all.as_mut_slice())?;
+            let shown = all[..len]
+                .split_inclusive(|byte| *byte == 0)
+                .filter(|name| !name.starts_with(b"trusted."));
+            let mut written = 0;
+            for name in shown {
+                let end = written + name.len();
+                if !names.is_empty() {
+                    let place = names.get_mut(written..end).ok_or(Errno::RANGE)?;
+                    place.copy_from_slice(name);
+                }
+                written = end;
+            }
+            Ok(written)
+        };
+        answer_sized(exchange, size, list)
+    }
+
+    /// SETXATTR. An access ACL changes the mode as well, and clears sgid if the caller is not in
+    /// the file's group and lacks CAP_FSETID: the kernel says so, and the lower file system finds
+    /// the same of a thread with the caller's group (`posix_acl_update_mode`, fs/posix_acl.c).
+    pub(super) fn setxattr(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
+        let request: SetxattrIn = exchange.arg()?;
+        let inode = self.inode(exchange.header().nodeid)?;
+        let fd = self.path_fd(&inode)?;
+        let path = sys::fd_path(fd.as_fd());
+        let mut rest = exchange.payload();
+        let name = names::take_string(&mut rest)?;
+        let value = rest.get(..request.size as usize).ok_or(Errno::IO)?;
+        let flags = XattrFlags::from_bits_retain(request.flags);
+        let set = || rustix::fs::setxattr(path.as_c_str(), name, value, flags);
+        if request
+            .setxattr_flags
+            .contains(SetxattrFlags::ACL_KILL_SGID)
+        {
+            let mut acting = thread.creds.act_as(exchange.header(), 0, &[])?;
+            acting.without_fsetid()?;
+            set()?;
+        } else {
+            thread.creds.with_fsetid()?;
+            set()?;
+        }
+        Ok(Body::Empty)
+    }
+
+    /// REMOVEXATTR.
+    pub(super) fn removexattr(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let name = names::take_string(&mut exchange.payload())?;
+        let inode = self.inode(exchange.header().nodeid)?;
+        let fd = self.path_fd(&inode)?;
+        rustix::fs::removexattr(sys::fd_path(fd.as_fd()).as_c_str(), name)?;
+        Ok(Body::Empty)
+    }
+}
+
+/// Answers with up to `size` bytes that `get` writes, or with how many there are if `size` is 0.
+fn answer_sized(
+    exchange: &mut (dyn Exchange + '_),
+    size: u32,
+    get: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+) -> Answer {
+    if size == 0 {
+        let size = get(&mut [])? as u32;
+        return exchange.reply(&GetxattrOut { size, padding: 0 });
+    }
+    let wanted = (size as usize).min(VALUE_MAX);
+    let out = exchange.out();
+    let room = wanted.min(out.len());
+    match get(&mut out[..room]) {
+        // The caller has room, the reply has not: the value cannot be had (getxattr(2)).
+        Err(Errno::RANGE) if room < wanted => Err(Errno::TOOBIG),
+        got => got.map(Body::Out),
+    }
+}
+
+/// A name copied out of the request: the reply may be built where the request lies.
+struct Name([u8; NAME_MAX + 1]);
+
+impl Name {
+    fn of(exchange: &(dyn Exchange + '_)) -> Result<Self, Errno> {
+        let name = names::take_string(&mut exchange.payload())?.to_bytes();
+        let mut copy = [0; NAME_MAX + 1];
+        // One longer is what no file can have (`import_xattr_name`, fs/xattr.c).
+        let place = copy[..NAME_MAX].get_mut(..name.len()).ok_or(Errno::RANGE)?;
+        place.copy_from_slice(name);
+        Ok(Self(copy))
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        // The last byte is NUL in any case.
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
+}
