@@ -1,6 +1,10 @@
 //! `shmfuse mount`: its options, and how they become a checked [`Config`].
 
-use super::{Failure, Outcome, options, usage, values};
+use super::{
+    Failure, Outcome,
+    options::{self, LongOption},
+    usage, values,
+};
 use crate::{
     config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, stack_depth},
     daemonize,
@@ -152,10 +156,15 @@ pub fn parse(rest: &[OsString], sloppy: bool) -> Result<Option<Parsed>, Failure>
     }))
 }
 
-fn long_options() -> Vec<String> {
+fn long_options() -> Vec<LongOption> {
     MountCommand::command()
         .get_arguments()
-        .filter_map(|argument| argument.get_long().map(str::to_owned))
+        .filter_map(|argument| {
+            Some(LongOption {
+                name: argument.get_long()?.to_owned(),
+                takes_value: argument.get_action().takes_values(),
+            })
+        })
         .collect()
 }
 

@@ -28,6 +28,15 @@ const FOR_OTHERS: &[&str] = &[
     "noowner", "nouser", "nousers", "owner", "relatime", "silent", "user", "users",
 ];
 
+/// A long option of the command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LongOption {
+    /// Without the two dashes.
+    pub name: String,
+    /// Whether a value belongs to it.
+    pub takes_value: bool,
+}
+
 /// Takes an `-o` list apart. A backslash takes the meaning from the character behind it, and
 /// double quotes from the commas between them (as fstab and libmount have it).
 ///
@@ -79,22 +88,24 @@ pub struct Sorted {
 
 /// Sorts options by who acts on them; later ones win over earlier ones.
 ///
-/// `long` are the names of the command's long options. With `sloppy`, unknown options are passed
+/// `long` are the command's long options. With `sloppy`, unknown options are passed
 /// over, as mount(8) wants it of a helper called with `-s`.
 ///
 /// # Errors
 ///
 /// An unknown option, a value where none belongs, a missing or a bad one.
-pub fn sort(options: &[MountOption], long: &[String], sloppy: bool) -> Result<Sorted> {
+pub fn sort(options: &[MountOption], long: &[LongOption], sloppy: bool) -> Result<Sorted> {
     let mut sorted = Sorted::default();
     for option in options {
         if set(&mut sorted.mount, option)? || is_for_others(&option.key) {
             continue;
         }
         let name = option.key.replace('_', "-");
-        if long.contains(&name) {
+        if let Some(long) = long.iter().find(|long| long.name == name) {
             sorted.arguments.push(match &option.value {
                 Some(value) => format!("--{name}={value}").into(),
+                // Not without the equals sign: the next argument would become the value.
+                None if long.takes_value => format!("--{name}=").into(),
                 None => format!("--{name}").into(),
             });
         } else if !sloppy {
@@ -170,11 +181,11 @@ mod tests {
     use super::*;
 
     fn sorted(list: &str) -> Result<Sorted> {
-        sort(
-            &split(list),
-            &["transport".into(), "max-write".into()],
-            false,
-        )
+        let long = ["transport", "max-write"].map(|name| LongOption {
+            name: name.into(),
+            takes_value: true,
+        });
+        sort(&split(list), &long, false)
     }
 
     #[test]

@@ -13,16 +13,20 @@ use rustix::{
     process::{Pid, PidfdFlags, getuid, pidfd_open},
 };
 use std::{
+    io::ErrorKind,
     os::{
         fd::OwnedFd,
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener, UnixStream},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long the daemon may take from the end of its mount to its own.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a daemon may take to end whose mount had the device number before.
+const TAKEOVER: Duration = Duration::from_secs(5);
 
 /// Held by the daemon while it serves.
 #[derive(Debug)]
@@ -44,16 +48,32 @@ fn address(device: DeviceNumber) -> std::io::Result<SocketAddr> {
 /// Makes this process findable as the daemon of a mount. Its credentials are taken here: a
 /// process that forks calls this in the child.
 ///
+/// Device numbers are used again as soon as a mount has ended, which is before its daemon has:
+/// that one is waited for.
+///
 /// # Errors
 ///
-/// The name is taken: somebody else pretends to be this daemon.
+/// The name stays taken: somebody else pretends to be this daemon.
 pub fn announce(device: DeviceNumber) -> Result<Presence> {
-    address(device)
-        .and_then(|address| UnixListener::bind_addr(&address))
-        .map(|listener| Presence {
-            _listener: listener,
-        })
-        .map_err(|error| Error::system("cannot listen for shmfuse umount", error))
+    let until = Instant::now() + TAKEOVER;
+    loop {
+        let bound = address(device).and_then(|address| UnixListener::bind_addr(&address));
+        let left = until.saturating_duration_since(Instant::now());
+        match bound {
+            Ok(listener) => {
+                return Ok(Presence {
+                    _listener: listener,
+                });
+            }
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !left.is_zero() => {
+                match find(device) {
+                    Some(daemon) => drop(is_ready(&daemon.process, left)),
+                    None => std::thread::sleep(Duration::from_millis(5).min(left)),
+                }
+            }
+            Err(error) => return Err(Error::system("cannot listen for shmfuse umount", error)),
+        }
+    }
 }
 
 /// Finds the daemon of a mount; none if it has died, or is in another network or pid namespace.
@@ -97,9 +117,9 @@ impl Daemon {
 
 /// Whether `fd` becomes readable, or is hung up, within `time`.
 fn is_ready(fd: impl std::os::fd::AsFd, time: Duration) -> bool {
-    let until = std::time::Instant::now() + time;
+    let until = Instant::now() + time;
     loop {
-        let left = until.saturating_duration_since(std::time::Instant::now());
+        let left = until.saturating_duration_since(Instant::now());
         let left = rustix::event::Timespec::try_from(left).expect("a wait is shorter than 2^63 s");
         match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left)) {
             Err(rustix::io::Errno::INTR) => {}
