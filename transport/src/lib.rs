@@ -1,13 +1,67 @@
 //! What the kernel programs, the daemon and the models of shmfuse share.
 //!
-//! `no_std`, without allocation: the same source is compiled for the host, for the BPF machine
-//! and for the model checker.
+//! `no_std`, without allocation, without `unsafe`: the same source is compiled for the host, for the
+//! BPF machine and for the model checker. `docs/protocol.md` is its prose; "protocol 4.3" in a comment
+//! is a section there.
+//!
+//! ```text
+//!  application        kernel: FUSE, io_uring                    daemon
+//!      | request          |                                        |
+//!      +----------------> | copies it into a slot, writes a CQE    |
+//!                         |   program, at the completion:          |
+//!                         |     answers: reply in the slot,        |
+//!                         |       commit SQE, SQ tail              |
+//!                         |     or dispatches: lane entry -------> | takes the slot, replies into it,
+//!                         |     or leaves the CQE standing ------> |   commit SQE, SQ tail
+//!      | <--------------- | takes the reply from the slot          |
+//! ```
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`stats`] | what the kernel programs count, as it lies in the map |
 //! | [`wire`] | the FUSE protocol's structures, opcodes and flags |
+//! | [`layout`] | what lies in the maps, byte by byte |
+//! | [`memory`] | how to get at it: map look-ups, mapped pages or the heap; a mount's geometry |
+//! | [`sync`] | the one file that names atomics: words by role, orderings by sync point |
+//! | [`index`] | positions, indices, request numbers |
+//! | [`tag`] | `user_data` of our SQEs |
+//! | [`slot`] | who owns a ring entry; the right to answer, as a type |
+//! | [`sq`] | handing SQEs to the kernel |
+//! | [`cq`] | whose a completion is |
+//! | [`lane`] | index rings from the program to a consumer |
+//! | [`park`] | sleeping without losing a wake-up |
+//! | [`program`] | the program's side, whole |
+//! | [`consumer`] | the daemon's side, whole |
+//! | [`restart`] | taking over from a consumer that has ended |
+//! | [`session`] | running or closing |
+//! | [`generation`] | when a cached fact stops being true |
+//! | [`fact`] | cached answers that are read while they may be rewritten |
+//! | [`lookups`] | counting the look-ups that the program answered |
+//! | [`stats`] | what the kernel programs count, as it lies in the map |
+//! | [`error`] | full and empty apart from corrupt |
+//! | [`version`] | which protocol it is |
+//! | `testing` | a mount's memory on the heap (feature "testing") |
 #![no_std]
 
+pub mod consumer;
+pub mod cq;
+pub mod error;
+pub mod fact;
+pub mod generation;
+pub mod index;
+pub mod lane;
+pub mod layout;
+pub mod lookups;
+pub mod memory;
+pub mod park;
+pub mod program;
+pub mod restart;
+pub mod session;
+pub mod slot;
+pub mod sq;
 pub mod stats;
+pub mod sync;
+pub mod tag;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod version;
 pub mod wire;

@@ -1,0 +1,90 @@
+//! Facts: cached answers that are read while they may be rewritten (protocol 8.3).
+
+use crate::{
+    layout::Blank,
+    sync::{FactSequence, FactWord, weakened},
+};
+
+/// Words of a fact in the maps.
+pub const FACT_WORDS: usize = 39;
+
+/// Words under a sequence: what a reader gets is what some writer wrote, all of it.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Fact<const W: usize = FACT_WORDS> {
+    sequence: FactSequence,
+    words: [FactWord; W],
+}
+
+impl<const W: usize> Blank for Fact<W> {
+    fn blank() -> Self {
+        Self {
+            sequence: FactSequence::default(),
+            words: Blank::blank(),
+        }
+    }
+}
+
+impl<const W: usize> Fact<W> {
+    /// Copies the first words out; `false`, with rubbish in `into`, if they are being written. A
+    /// fact never written reads as zeroes.
+    #[inline(always)]
+    pub fn read(&self, into: &mut [u64]) -> bool {
+        let before = self.sequence.begin();
+        if before % 2 != 0 {
+            return false;
+        }
+        for (to, from) in into.iter_mut().zip(&self.words) {
+            *to = from.get();
+        }
+        weakened!(FactNoRecheck) || self.sequence.again() == before
+    }
+
+    /// Writes the first words and zeroes the others. `writer` shows that there is one writer at a
+    /// time.
+    pub fn write(&self, from: &[u64], _writer: &mut FactWriter) {
+        let even = self.sequence.begin() & !1;
+        if !weakened!(FactNoOdd) {
+            self.sequence.store(even | 1);
+        }
+        let padded = from.iter().copied().chain(core::iter::repeat(0));
+        for (to, value) in self.words.iter().zip(padded) {
+            to.set(value);
+        }
+        self.sequence.store(even.wrapping_add(2));
+    }
+}
+
+/// The right to write a mount's facts. The daemon keeps it under a lock.
+#[derive(Debug, Default)]
+pub struct FactWriter(());
+
+#[cfg(not(shmfuse_loom))]
+const _: () = assert!(size_of::<Fact>() == 320);
+
+#[cfg(all(test, not(shmfuse_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_gets_what_was_written_last() {
+        let fact = Fact::<4>::blank();
+        let mut writer = FactWriter::default();
+        let mut read = [9; 4];
+        assert!(fact.read(&mut read));
+        assert_eq!(read, [0; 4]);
+        fact.write(&[1, 2, 3, 4], &mut writer);
+        fact.write(&[5, 6], &mut writer);
+        assert!(fact.read(&mut read));
+        assert_eq!(read, [5, 6, 0, 0]);
+    }
+
+    #[test]
+    fn a_fact_whose_writer_stopped_half_way_is_not_read_until_it_is_written_again() {
+        let fact = Fact::<2>::blank();
+        fact.sequence.store(7);
+        assert!(!fact.read(&mut [0; 2]));
+        fact.write(&[1, 2], &mut FactWriter::default());
+        assert!(fact.read(&mut [0; 2]));
+    }
+}

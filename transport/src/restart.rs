@@ -1,0 +1,48 @@
+//! Taking over from a consumer that has ended (protocol 9).
+
+use crate::{
+    error::Corrupt,
+    index::{Position, Unique},
+    layout::Slot,
+    slot::{State, Taken, pending_commit},
+    sync::weakened,
+};
+
+/// What a successor has to do about one slot, before it pushes anything else.
+#[derive(Debug)]
+pub enum Inheritance<'m> {
+    /// Nothing: it is the kernel's or the program's, or its entry is in a lane.
+    None,
+    /// The predecessor had it, and what became of the operation is unknown: answer `EIO`.
+    Unfinished(Taken<'m>),
+    /// The reply is complete, the commit was not published: publish it for this request.
+    Unpublished(Unique),
+}
+
+/// Looks at one slot; `sq_tail` is the tail of the SQ that the daemon commits to.
+///
+/// # Errors
+///
+/// If the slot word cannot be.
+pub fn inherit<'m>(slot: &'m Slot, sq_tail: Position) -> Result<Inheritance<'m>, Corrupt> {
+    let ownership = slot.ownership()?;
+    let unique = Unique::new(ownership.unique);
+    Ok(match (ownership.state, unique) {
+        (State::Replying, Some(unique)) if !weakened!(RestartForgetsReplying) => {
+            Inheritance::Unfinished(slot.inherit(unique))
+        }
+        (State::Dispatched, Some(unique)) if weakened!(RestartAnswersDispatched) => {
+            Inheritance::Unfinished(slot.inherit(unique))
+        }
+        (State::Committed, Some(unique)) if !weakened!(RestartForgetsCommit) => {
+            match pending_commit(slot) {
+                Some(_) if weakened!(RestartRepeatsCommit) => Inheritance::Unpublished(unique),
+                Some(position) if !sq_tail.is_ahead_of(position) => {
+                    Inheritance::Unpublished(unique)
+                }
+                _ => Inheritance::None,
+            }
+        }
+        _ => Inheritance::None,
+    })
+}
