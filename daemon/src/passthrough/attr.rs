@@ -1,7 +1,7 @@
 //! What statx(2) says, as the wire has it.
 
-use super::inode::{Inode, kind_of};
-use rustix::fs::{FileType, StatxTimestamp};
+use super::inode::Inode;
+use rustix::fs::StatxTimestamp;
 use std::time::Duration;
 use transport::wire::{Attr, AttrFlags, AttrOut, EntryOut, Statx, StatxOut, SxTime};
 
@@ -18,10 +18,10 @@ pub const fn decode_device(device: u32) -> (u32, u32) {
     )
 }
 
-/// The attributes of a directory entry or an open file.
-pub fn attr(stat: &rustix::fs::Statx, flags: AttrFlags) -> Attr {
+/// The attributes of `inode`, whose number is shown as [`Inode::shown_number`] says.
+pub fn attr(inode: &Inode, stat: &rustix::fs::Statx, flags: AttrFlags) -> Attr {
     Attr {
-        ino: stat.stx_ino,
+        ino: inode.shown_number(stat.stx_ino),
         size: stat.stx_size,
         blocks: stat.stx_blocks,
         // Seconds before 1970 are negative and travel as they are.
@@ -42,27 +42,22 @@ pub fn attr(stat: &rustix::fs::Statx, flags: AttrFlags) -> Attr {
 }
 
 /// The reply to GETATTR and SETATTR, valid for `ttl`.
-pub fn attr_out(stat: &rustix::fs::Statx, flags: AttrFlags, ttl: Duration) -> AttrOut {
+pub fn attr_out(attr: Attr, ttl: Duration) -> AttrOut {
     AttrOut {
         attr_valid: ttl.as_secs(),
         attr_valid_nsec: ttl.subsec_nanos(),
         dummy: 0,
-        attr: attr(stat, flags),
+        attr,
     }
 }
 
 /// The reply to LOOKUP and to what makes an entry, valid for `ttl`.
-pub fn entry_out(
-    inode: &Inode,
-    stat: &rustix::fs::Statx,
-    flags: AttrFlags,
-    ttl: Duration,
-) -> EntryOut {
+pub fn entry_out(nodeid: u64, attr: Attr, ttl: Duration) -> EntryOut {
     EntryOut {
-        nodeid: inode.nodeid(),
+        nodeid,
         // Nodeids are never used again, so there is one generation.
         generation: 0,
-        attr: attr(stat, flags),
+        attr,
         ..negative_entry_out(ttl)
     }
 }
@@ -80,7 +75,7 @@ pub fn negative_entry_out(ttl: Duration) -> EntryOut {
 
 /// The reply to STATX, valid for `ttl`. Its mask says what the lower file system knows; the
 /// device numbers are the kernel's to fill.
-pub fn statx_out(stat: &rustix::fs::Statx, ttl: Duration) -> StatxOut {
+pub fn statx_out(inode: &Inode, stat: &rustix::fs::Statx, ttl: Duration) -> StatxOut {
     StatxOut {
         attr_valid: ttl.as_secs(),
         attr_valid_nsec: ttl.subsec_nanos(),
@@ -92,7 +87,7 @@ pub fn statx_out(stat: &rustix::fs::Statx, ttl: Duration) -> StatxOut {
             uid: stat.stx_uid,
             gid: stat.stx_gid,
             mode: stat.stx_mode,
-            ino: stat.stx_ino,
+            ino: inode.shown_number(stat.stx_ino),
             size: stat.stx_size,
             blocks: stat.stx_blocks,
             attributes_mask: stat.stx_attributes_mask.bits(),
@@ -115,14 +110,5 @@ fn time(time: &StatxTimestamp) -> SxTime {
         tv_sec: time.tv_sec,
         tv_nsec: time.tv_nsec,
         reserved: 0,
-    }
-}
-
-/// What `inode` is beside its mode, when submounts are negotiated.
-pub fn flags_of(inode: &Inode, stat: &rustix::fs::Statx, submounts: bool) -> AttrFlags {
-    if submounts && inode.is_submount() && kind_of(stat) == FileType::Directory {
-        AttrFlags::SUBMOUNT
-    } else {
-        AttrFlags::empty()
     }
 }

@@ -89,6 +89,20 @@ impl FdCache {
         fd
     }
 
+    /// Makes `fd` stay with `inode` as long as that exists. Returns false if no more descriptors
+    /// may be held.
+    pub fn hold(&self, inode: &Arc<Inode>, fd: Arc<OwnedFd>) -> bool {
+        let mut slot = inode.slot();
+        if matches!(*slot, FdSlot::Held(..)) {
+            return true;
+        }
+        let Ok(permit) = self.permit() else {
+            return false;
+        };
+        *slot = FdSlot::Held(fd, permit);
+        true
+    }
+
     /// Closes every cached descriptor that is not in use at this moment: for when the process's
     /// limit is reached. Returns whether there was one.
     pub fn shed(&self) -> bool {
@@ -109,13 +123,16 @@ impl Clock {
             self.inodes.push(Arc::downgrade(inode));
             return None;
         }
+        // Each visit clears the mark; two rounds are enough unless others set it again meanwhile.
+        let mut visits = 2 * self.inodes.len();
         loop {
             let at = self.hand;
             self.hand = (at + 1) % self.inodes.len();
+            visits = visits.saturating_sub(1);
             let victim = self.inodes[at].upgrade();
-            // Each visit clears the mark, so the second round ends at the latest.
             if let Some(victim) = &victim
                 && victim.fd_used.swap(false, Ordering::Relaxed)
+                && visits > 0
             {
                 continue;
             }

@@ -43,6 +43,8 @@ pub struct Inode {
     device: u64,
     number: u64,
     submount: bool,
+    /// Of its device: see [`shown_number`](Self::shown_number).
+    number_tag: u64,
     fd: Mutex<FdSlot>,
     /// Set when the descriptor is used, cleared when the cache's hand passes.
     pub(super) fd_used: AtomicBool,
@@ -72,6 +74,15 @@ impl Drop for HeldPermit {
     }
 }
 
+/// Where an inode lies in the lower tree.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Place {
+    /// See [`Inode::is_submount`].
+    pub(super) submount: bool,
+    /// See [`Lower::number_tag`](super::lower::Lower::number_tag).
+    pub(super) number_tag: u64,
+}
+
 /// `stx_dev` as one number.
 pub fn device_of(stat: &Statx) -> u64 {
     u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor)
@@ -88,7 +99,7 @@ impl Inode {
         identity: Identity,
         mount: Arc<LowerMount>,
         stat: &Statx,
-        submount: bool,
+        place: Place,
         fd: FdSlot,
     ) -> Self {
         Self {
@@ -98,7 +109,8 @@ impl Inode {
             kind: kind_of(stat),
             device: device_of(stat),
             number: stat.stx_ino,
-            submount,
+            submount: place.submount,
+            number_tag: place.number_tag,
             fd: Mutex::new(fd),
             fd_used: AtomicBool::new(true),
         }
@@ -137,6 +149,15 @@ impl Inode {
     /// Whether it is a directory on another mount or device than the one it was found in.
     pub fn is_submount(&self) -> bool {
         self.submount
+    }
+
+    /// The number that applications see of `number`, one on this inode's device.
+    ///
+    /// The whole mount has one `st_dev`, whatever devices lie below, and programs take two files
+    /// with equal `st_dev` and `st_ino` for one (tar and rsync for hard links). So a number from
+    /// another device than LOWER's own has a tag of that device in its upper 16 bits.
+    pub fn shown_number(&self, number: u64) -> u64 {
+        number ^ self.number_tag
     }
 
     /// Whether `stat` can be of this inode.

@@ -8,9 +8,9 @@
 use super::{
     Passthrough, attr,
     file_handle::FileHandle,
-    inode::{FdSlot, Identity, Inode, device_of, kind_of},
+    inode::{FdSlot, Identity, Inode, Place, device_of, kind_of},
     mount_fd::LowerMount,
-    names,
+    names::{self, LookupName},
 };
 use crate::fuse::{Answer, Errno, Exchange};
 use rustix::fs::{FileType, Statx};
@@ -19,7 +19,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
-use transport::wire::EntryOut;
+use transport::wire::{Attr, AttrFlags, EntryOut, InitFlags, ROOT_ID};
 
 /// What becomes of the descriptor that a lookup had to open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +41,13 @@ impl Passthrough {
     /// LOOKUP.
     pub(super) fn lookup(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let parent = self.inode(exchange.header().nodeid)?;
-        let name = names::only_name(exchange)?;
-        match self.find_name(&parent, name, Keep::Cached) {
+        let dir = self.path_fd(&parent)?;
+        let found = match names::lookup_name(exchange)? {
+            LookupName::Entry(name) => self.find_in(&parent, dir.as_fd(), name, Keep::Cached),
+            LookupName::Itself => self.find_itself(&parent, dir.as_fd()),
+            LookupName::Parent => self.find_parent(&parent, dir.as_fd()),
+        };
+        match found {
             Ok(found) => exchange.reply(&self.entry(&found)),
             Err(Errno::NOENT) if !self.ttl().is_zero() => {
                 exchange.reply(&attr::negative_entry_out(self.ttl()))
@@ -51,18 +56,7 @@ impl Passthrough {
         }
     }
 
-    /// The inode of `name` in `parent`, its lookup counted.
-    pub(super) fn find_name(
-        &self,
-        parent: &Arc<Inode>,
-        name: &CStr,
-        keep: Keep,
-    ) -> Result<Found, Errno> {
-        let dir = self.path_fd(parent)?;
-        self.find_in(parent, dir.as_fd(), name, keep)
-    }
-
-    /// As [`find_name`](Self::find_name), with a descriptor of `parent`.
+    /// The inode of `name` in `parent`, of which `dir` is a descriptor, its lookup counted.
     pub(super) fn find_in(
         &self,
         parent: &Inode,
@@ -77,6 +71,28 @@ impl Passthrough {
         }
         let fd = self.retry_on_emfile(|| self.lower.open_name(dir, name))?;
         self.find_fd(parent, fd, keep)
+    }
+
+    /// The inode itself, counted once more.
+    fn find_itself(&self, inode: &Inode, fd: BorrowedFd<'_>) -> Result<Found, Errno> {
+        let stat = self.lower.stat_fd(fd)?;
+        let known = self
+            .inodes
+            .find(inode.identity(), |known| known.nodeid() == inode.nodeid());
+        let inode = known.ok_or(Errno::STALE)?;
+        Ok(Found { inode, stat })
+    }
+
+    /// The directory that `child` lies in, for an application that opened a file handle on the
+    /// mount (`fuse_get_parent`, fs/fuse/inode.c).
+    ///
+    /// The root of the private tree is its own parent, so ".." cannot lead out of it; a directory
+    /// that was moved out of LOWER meanwhile has no parent there (`path_connected`, fs/namei.c).
+    fn find_parent(&self, child: &Inode, dir: BorrowedFd<'_>) -> Result<Found, Errno> {
+        if child.nodeid() == ROOT_ID || !self.lower.is_private_tree() {
+            return Err(Errno::STALE);
+        }
+        self.find_in(self.inodes.root(), dir, c"..", Keep::Cached)
     }
 
     /// The reply for an inode that was just made and opened: `fd` is of it. Its lookup is counted;
@@ -99,15 +115,42 @@ impl Passthrough {
                     FdSlot::Held(Arc::new(path_fd), self.fds.permit()?)
                 }
             };
-            Ok(new_inode(nodeid, identity, mount, parent, &stat, slot))
+            Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
         Ok(self.entry(&Found { inode, stat }))
     }
 
     /// The reply that tells the kernel of `found`.
     pub(super) fn entry(&self, found: &Found) -> EntryOut {
-        let flags = attr::flags_of(&found.inode, &found.stat, self.submounts());
-        attr::entry_out(&found.inode, &found.stat, flags, self.ttl())
+        let attr = self.attr(&found.inode, &found.stat);
+        attr::entry_out(found.inode.nodeid(), attr, self.ttl())
+    }
+
+    /// The attributes of `inode` as the kernel is told them.
+    pub(super) fn attr(&self, inode: &Inode, stat: &Statx) -> Attr {
+        let submount = inode.is_submount() && self.agreed(InitFlags::SUBMOUNTS);
+        let flags = if submount {
+            AttrFlags::SUBMOUNT
+        } else {
+            AttrFlags::empty()
+        };
+        attr::attr(inode, stat, flags)
+    }
+
+    fn new_inode(
+        &self,
+        nodeid: u64,
+        (identity, mount, stat): (Identity, Arc<LowerMount>, &Statx),
+        parent: &Inode,
+        slot: FdSlot,
+    ) -> Inode {
+        let device = device_of(stat);
+        let elsewhere = mount.id() != parent.mount().id() || device != parent.device();
+        let place = Place {
+            submount: elsewhere && kind_of(stat) == FileType::Directory,
+            number_tag: self.lower.number_tag(device),
+        };
+        Inode::new(nodeid, identity, mount, stat, place, slot)
     }
 
     /// The inode of `name` if it is known, without opening anything.
@@ -157,7 +200,7 @@ impl Passthrough {
                     FdSlot::Held(Arc::new(fd), permit)
                 }
             };
-            Ok(new_inode(nodeid, identity, mount, parent, &stat, slot))
+            Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
         if keep == Keep::Cached
             && let Some(fd) = fd
@@ -197,17 +240,4 @@ pub(super) fn identify(
         },
     };
     Ok((identity, mount, stat))
-}
-
-fn new_inode(
-    nodeid: u64,
-    identity: Identity,
-    mount: Arc<LowerMount>,
-    parent: &Inode,
-    stat: &Statx,
-    slot: FdSlot,
-) -> Inode {
-    let elsewhere = mount.id() != parent.mount().id() || device_of(stat) != parent.device();
-    let submount = elsewhere && kind_of(stat) == FileType::Directory;
-    Inode::new(nodeid, identity, mount, stat, submount, slot)
 }

@@ -21,6 +21,7 @@ use std::{
     ffi::CStr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
+    sync::{PoisonError, RwLock},
 };
 
 /// The lower directory and its mounts.
@@ -29,6 +30,9 @@ pub struct Lower {
     root: OwnedFd,
     private_tree: bool,
     mounts: LowerMounts,
+    /// The devices seen so far, as [`device_of`](super::inode::device_of); LOWER's own is the
+    /// first.
+    devices: RwLock<Vec<u64>>,
 }
 
 impl Lower {
@@ -54,6 +58,7 @@ impl Lower {
             root,
             private_tree,
             mounts,
+            devices: RwLock::default(),
         })
     }
 
@@ -110,6 +115,22 @@ impl Lower {
     pub(super) fn stat_name(&self, dir: BorrowedFd<'_>, name: &CStr) -> Result<Statx, Errno> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         rustix::fs::statx(dir, name, flags, self.statx_mask())
+    }
+
+    /// What tells inode numbers of `device` from those of other devices below LOWER: 0 for the
+    /// first device it is asked of (LOWER's own), else a number in the upper 16 bits. Lower inode
+    /// numbers of 2^48 and more, or more than 65535 devices, may collide.
+    pub fn number_tag(&self, device: u64) -> u64 {
+        let position = |devices: &[u64]| devices.iter().position(|&seen| seen == device);
+        let known = position(&self.devices.read().unwrap_or_else(PoisonError::into_inner));
+        let index = known.unwrap_or_else(|| {
+            let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
+            position(&devices).unwrap_or_else(|| {
+                devices.push(device);
+                devices.len() - 1
+            })
+        });
+        (index as u64).min(u64::from(u16::MAX)) << 48
     }
 
     fn statx_mask(&self) -> StatxFlags {

@@ -14,12 +14,16 @@
 //! | [`backing_table`] | which inodes the kernel reads and writes by itself |
 //! | [`lock_table`], [`lock_ranges`] | locks of fcntl(2) |
 //! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
+//! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
+//! | [`open_directory`] | an open directory and the entries read ahead |
+//! | [`proc_fd`] | from a descriptor to a path |
 //! | [`sys`] | system calls that neither nix nor rustix offers |
 
 pub mod attr;
 pub mod backing_table;
 pub mod creds;
 mod data;
+pub mod directory;
 mod extent;
 pub mod fd_cache;
 pub mod file_handle;
@@ -32,10 +36,15 @@ pub mod lock_table;
 mod locks;
 pub mod lookup;
 pub mod lower;
+pub mod metadata;
 pub mod mount_fd;
 pub mod names;
+pub mod namespace;
 mod open;
+pub mod open_directory;
 pub mod open_file;
+pub mod open_file;
+pub mod proc_fd;
 mod sync;
 pub mod sys;
 mod xattr;
@@ -48,12 +57,13 @@ use crate::{
 use backing_table::BackingTable;
 use fd_cache::FdCache;
 use handle_table::HandleTable;
-use inode::{FdSlot, Inode};
+use inode::{FdSlot, Inode, Place, device_of};
 use inode_store::InodeStore;
 use lock_table::LockTable;
 use lower::Lower;
+use open_directory::OpenDirectory;
 use open_file::OpenFile;
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, OFlags};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, OnceLock},
@@ -68,6 +78,7 @@ pub struct Passthrough {
     lower: Lower,
     inodes: InodeStore,
     fds: FdCache,
+    directories: HandleTable<OpenDirectory>,
     backing: Arc<dyn Backing>,
     files: HandleTable<OpenFile>,
     modes: BackingTable,
@@ -99,6 +110,7 @@ impl Passthrough {
             inodes: InodeStore::new(Arc::new(root)),
             lower,
             fds,
+            directories: HandleTable::default(),
             backing,
             files: HandleTable::default(),
             modes: BackingTable::default(),
@@ -145,7 +157,7 @@ impl Passthrough {
     pub(crate) fn reopen(&self, inode: &Arc<Inode>, flags: OFlags) -> Result<OwnedFd, Errno> {
         self.retry_on_emfile(|| {
             let by_handle = inode.open_by_handle((flags | OFlags::CLOEXEC).bits() as i32);
-            by_handle.unwrap_or_else(|| sys::reopen(self.path_fd(inode)?.as_fd(), flags))
+            by_handle.unwrap_or_else(|| proc_fd::reopen(self.path_fd(inode)?.as_fd(), flags))
         })
     }
 
@@ -177,13 +189,14 @@ impl Passthrough {
             .is_some_and(|n| n.flags.contains(flag))
     }
 
-    fn submounts(&self) -> bool {
-        self.agreed(InitFlags::SUBMOUNTS)
+    /// The regular file that the kernel calls `fh`.
+    pub(crate) fn open_file(&self, fh: u64) -> Option<Arc<OpenFile>> {
+        self.files.get(fh)
     }
 
     /// An `O_PATH` descriptor of what `fd` refers to.
     fn path_fd_of(&self, fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-        self.retry_on_emfile(|| sys::reopen(fd, OFlags::PATH))
+        self.retry_on_emfile(|| proc_fd::reopen(fd, OFlags::PATH))
     }
 
     fn dispatch(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
@@ -212,6 +225,25 @@ impl Passthrough {
             Opcode::IOCTL => self.ioctl(thread, exchange),
             Opcode::POLL => self.poll(exchange),
             Opcode::BMAP => self.bmap(),
+            Opcode::GETATTR => self.getattr(exchange),
+            Opcode::STATX => self.statx(exchange),
+            Opcode::SETATTR => self.setattr(thread, exchange),
+            Opcode::ACCESS => self.access(thread, exchange),
+            Opcode::READLINK => self.readlink(exchange),
+            Opcode::STATFS => self.statfs(exchange),
+            Opcode::SYMLINK => self.symlink(thread, exchange),
+            Opcode::MKNOD => self.mknod(thread, exchange),
+            Opcode::MKDIR => self.mkdir(thread, exchange),
+            Opcode::UNLINK => self.unlink(exchange, AtFlags::empty()),
+            Opcode::RMDIR => self.unlink(exchange, AtFlags::REMOVEDIR),
+            Opcode::RENAME => self.rename(thread, exchange),
+            Opcode::RENAME2 => self.rename2(thread, exchange),
+            Opcode::LINK => self.link(exchange),
+            Opcode::OPENDIR => self.opendir(exchange),
+            Opcode::READDIR => self.readdir(exchange),
+            Opcode::READDIRPLUS => self.readdirplus(exchange),
+            Opcode::RELEASEDIR => self.releasedir(exchange),
+            Opcode::FSYNCDIR => self.fsyncdir(exchange),
             _ => Err(Errno::NOSYS),
         }
     }
@@ -240,6 +272,7 @@ impl FileSystem for Passthrough {
 
     fn destroy(&self) {
         self.close_all();
+        self.directories.clear();
         self.inodes.clear();
     }
 }
@@ -249,5 +282,9 @@ fn root_inode(lower: &Lower, fds: &FdCache) -> Result<Inode, Errno> {
     // The root's descriptor is needed all the time, whatever its identity.
     let fd = rustix::io::fcntl_dupfd_cloexec(lower.root(), 0)?;
     let slot = FdSlot::Held(Arc::new(fd), fds.permit()?);
-    Ok(Inode::new(ROOT_ID, identity, mount, &stat, false, slot))
+    let place = Place {
+        submount: false,
+        number_tag: lower.number_tag(device_of(&stat)),
+    };
+    Ok(Inode::new(ROOT_ID, identity, mount, &stat, place, slot))
 }

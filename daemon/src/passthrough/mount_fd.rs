@@ -1,6 +1,6 @@
 //! The mounts of the lower tree, each with the descriptor that its file handles are opened by.
 
-use super::{file_handle::FileHandle, inode::device_of, sys};
+use super::{file_handle::FileHandle, inode::device_of, proc_fd};
 use crate::fuse::Errno;
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags},
@@ -142,7 +142,7 @@ fn probe(
         FileType::Directory => {
             rustix::fs::openat(object, c".", flags | OFlags::DIRECTORY, Mode::empty())
         }
-        FileType::RegularFile => sys::reopen(object, flags | OFlags::NONBLOCK),
+        FileType::RegularFile => proc_fd::reopen(object, flags | OFlags::NONBLOCK),
         _ => return Ok(None),
     };
     let mount = match opened {

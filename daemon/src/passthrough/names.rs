@@ -62,6 +62,32 @@ pub fn only_name<'a>(exchange: &'a (dyn Exchange + '_)) -> Result<&'a CStr, Errn
     )?)
 }
 
+/// What a LOOKUP asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LookupName<'a> {
+    /// An entry of the directory.
+    Entry(&'a CStr),
+    /// ".": the inode itself, which need not be a directory. Asked for a file handle on the mount
+    /// (`FUSE_EXPORT_SUPPORT`), as is the next.
+    Itself,
+    /// "..": the directory that this one lies in.
+    Parent,
+}
+
+/// The name in a LOOKUP.
+///
+/// # Errors
+///
+/// As [`only_name`], but for "." and "..".
+pub fn lookup_name<'a>(exchange: &'a (dyn Exchange + '_)) -> Result<LookupName<'a>, Errno> {
+    let mut payload = without_extensions(exchange.header(), exchange.payload())?;
+    match payload {
+        b".\0" => Ok(LookupName::Itself),
+        b"..\0" => Ok(LookupName::Parent),
+        _ => take_name(&mut payload).map(LookupName::Entry),
+    }
+}
+
 /// The supplementary groups that came with a request (`FUSE_CREATE_SUPP_GROUP`): the group of the
 /// parent directory, if the caller is in it by a supplementary group (`get_create_supp_group`,
 /// fs/fuse/dir.c). Empty if there is no such extension.

@@ -3,10 +3,8 @@
 #![expect(unsafe_code, reason = "raw system calls")]
 
 use crate::fuse::Errno;
-use rustix::fs::{Mode, OFlags};
 use std::{
     ffi::CStr,
-    io::Write,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
@@ -176,41 +174,4 @@ pub fn getdents64(dir: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno
         )
     };
     Ok(check(result)? as usize)
-}
-
-/// Opens what `fd` (an `O_PATH` descriptor of no symlink) refers to once more, with `flags`.
-///
-/// # Errors
-///
-/// Those of open(2); `ENOENT` if /proc is not mounted.
-pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(
-        fd_path(fd).as_c_str(),
-        flags | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-}
-
-/// The path of the magic link that leads to what `fd` refers to.
-pub fn fd_path(fd: BorrowedFd<'_>) -> FdPath {
-    let mut path = [0; FD_PATH_LEN];
-    let mut rest = &mut path[..FD_PATH_LEN - 1];
-    // The longest number fits: an i32 has at most 11 characters.
-    let written = write!(rest, "/proc/self/fd/{}", fd.as_raw_fd());
-    debug_assert!(written.is_ok());
-    FdPath(path)
-}
-
-const FD_PATH_LEN: usize = "/proc/self/fd/".len() + 12;
-
-/// See [`fd_path`].
-#[derive(Debug)]
-pub struct FdPath([u8; FD_PATH_LEN]);
-
-impl FdPath {
-    /// The path.
-    pub fn as_c_str(&self) -> &CStr {
-        // The last byte is NUL in any case.
-        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
-    }
 }

@@ -1,0 +1,164 @@
+//! Listings: OPENDIR, READDIR, READDIRPLUS, RELEASEDIR, FSYNCDIR.
+
+use super::{
+    Passthrough,
+    inode::Inode,
+    lookup::Keep,
+    open_directory::{Entry, OpenDirectory},
+};
+use crate::fuse::{Answer, Body, Errno, Exchange};
+use rustix::{fs::OFlags, io::retry_on_intr};
+use std::{os::fd::AsFd, sync::Arc};
+use transport::wire::{
+    Dirent, EntryOut, FopenFlags, FsyncFlags, FsyncIn, OpenOut, ReadIn, ReleaseIn,
+};
+
+impl Passthrough {
+    /// OPENDIR.
+    pub(super) fn opendir(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let inode = self.inode(exchange.header().nodeid)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        let directory = Arc::new(OpenDirectory::new(self.reopen(&inode, flags)?));
+        let fh = self.directories.insert(directory).ok_or(Errno::NFILE)?;
+        // The kernel keeps a listing until the directory's mtime changes, which it knows as late
+        // as attributes expire (`fuse_readdir_cached`, fs/fuse/readdir.c).
+        let open_flags = if self.ttl().is_zero() {
+            FopenFlags::empty()
+        } else {
+            FopenFlags::CACHE_DIR | FopenFlags::KEEP_CACHE
+        };
+        exchange.reply(&OpenOut {
+            fh,
+            open_flags,
+            backing_id: 0,
+        })
+    }
+
+    /// READDIR.
+    pub(super) fn readdir(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        self.list(exchange, |_, _, listing, inode, entry| {
+            let room = listing.take(Dirent::padded_len(entry.name.count_bytes()));
+            room.map(|room| Self::write_dirent(room, inode, entry))
+        })
+    }
+
+    /// READDIRPLUS.
+    pub(super) fn readdirplus(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        self.list(exchange, |_, directory, listing, inode, entry| {
+            // Only what fits is looked up: a lookup is counted once it is answered.
+            let len = Dirent::plus_padded_len(entry.name.count_bytes());
+            let room = listing.take(len)?;
+            let (plus, rest) = room.split_at_mut(size_of::<EntryOut>());
+            let out = self.entry_in_listing(inode, directory, entry);
+            plus.copy_from_slice(bytemuck::bytes_of(&out));
+            Self::write_dirent(rest, inode, entry);
+            Some(())
+        })
+    }
+
+    /// RELEASEDIR.
+    pub(super) fn releasedir(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let ReleaseIn { fh, .. } = exchange.arg()?;
+        self.directories.remove(fh).ok_or(Errno::BADF)?;
+        Ok(Body::Empty)
+    }
+
+    /// FSYNCDIR.
+    pub(super) fn fsyncdir(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let FsyncIn {
+            fh, fsync_flags, ..
+        } = exchange.arg()?;
+        let directory = self.directories.get(fh).ok_or(Errno::BADF)?;
+        if fsync_flags.contains(FsyncFlags::FDATASYNC) {
+            retry_on_intr(|| rustix::fs::fdatasync(&*directory))?;
+        } else {
+            retry_on_intr(|| rustix::fs::fsync(&*directory))?;
+        }
+        Ok(Body::Empty)
+    }
+
+    /// Fills the reply with entries by `write`, which says `None` when one does not fit.
+    fn list(
+        &self,
+        exchange: &mut (dyn Exchange + '_),
+        write: impl Fn(&Self, &OpenDirectory, &mut Listing<'_>, &Inode, &Entry<'_>) -> Option<()>,
+    ) -> Answer {
+        let ReadIn {
+            fh, offset, size, ..
+        } = exchange.arg()?;
+        let inode = self.inode(exchange.header().nodeid)?;
+        let directory = self.directories.get(fh).ok_or(Errno::BADF)?;
+        let mut entries = directory.entries();
+        entries.seek(&directory, offset)?;
+        let out = exchange.out();
+        let size = out.len().min(size as usize);
+        let mut listing = Listing {
+            out: &mut out[..size],
+            len: 0,
+        };
+        loop {
+            let next = match entries.peek(&directory) {
+                Ok(next) => next,
+                // What is in the reply already is counted: the error comes with the next request.
+                Err(_) if listing.len > 0 => break,
+                Err(errno) => return Err(errno),
+            };
+            let Some(entry) = next else { break };
+            if write(self, &directory, &mut listing, &inode, &entry).is_none() {
+                if listing.len == 0 {
+                    // An empty reply would mean the end of the directory.
+                    return Err(Errno::INVAL);
+                }
+                break;
+            }
+            entries.advance()?;
+        }
+        Ok(Body::Out(listing.len))
+    }
+
+    /// What the kernel is told of an entry. One that cannot be looked up is listed all the same:
+    /// nodeid 0 says that there are no attributes. So are "." and "..", whose lookups the kernel
+    /// does not count (`fuse_direntplus_link`, fs/fuse/readdir.c).
+    fn entry_in_listing(
+        &self,
+        parent: &Inode,
+        directory: &OpenDirectory,
+        entry: &Entry<'_>,
+    ) -> EntryOut {
+        if matches!(entry.name.to_bytes(), b"." | b"..") {
+            return EntryOut::default();
+        }
+        let found = self.find_in(parent, directory.as_fd(), entry.name, Keep::Closed);
+        found.map_or_else(|_| EntryOut::default(), |found| self.entry(&found))
+    }
+
+    fn write_dirent(room: &mut [u8], parent: &Inode, entry: &Entry<'_>) {
+        let name = entry.name.to_bytes();
+        let head = Dirent {
+            ino: parent.shown_number(entry.number),
+            off: entry.next,
+            namelen: name.len() as u32,
+            kind: u32::from(entry.kind),
+        };
+        let (to_head, rest) = room.split_at_mut(size_of::<Dirent>());
+        to_head.copy_from_slice(bytemuck::bytes_of(&head));
+        let (to_name, padding) = rest.split_at_mut(name.len());
+        to_name.copy_from_slice(name);
+        padding.fill(0);
+    }
+}
+
+/// The reply as it fills up.
+struct Listing<'a> {
+    out: &'a mut [u8],
+    len: usize,
+}
+
+impl Listing<'_> {
+    /// The next `len` bytes of it; `None` if it is full.
+    fn take(&mut self, len: usize) -> Option<&mut [u8]> {
+        let room = self.out.get_mut(self.len..self.len + len)?;
+        self.len += len;
+        Some(room)
+    }
+}

@@ -1,0 +1,229 @@
+//! Attributes: GETATTR, STATX, SETATTR, ACCESS, READLINK, STATFS.
+
+use super::{Passthrough, attr, inode::Inode, proc_fd, sys};
+use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
+use rustix::{
+    fs::{
+        Access, AtFlags, Gid, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
+    },
+    io::retry_on_intr,
+};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use transport::wire::{
+    AccessIn, GetattrFlags, GetattrIn, InHeader, SetattrIn, SetattrValid, StatfsOut, StatxIn,
+};
+
+impl Passthrough {
+    /// GETATTR.
+    pub(super) fn getattr(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let GetattrIn {
+            getattr_flags, fh, ..
+        } = exchange.arg()?;
+        let nodeid = exchange.header().nodeid;
+        let fh = getattr_flags.contains(GetattrFlags::FH).then_some(fh);
+        let (inode, stat) = self.stat(nodeid, fh)?;
+        exchange.reply(&self.attr_out(&inode, &stat))
+    }
+
+    /// STATX.
+    pub(super) fn statx(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let StatxIn {
+            getattr_flags, fh, ..
+        } = exchange.arg()?;
+        let nodeid = exchange.header().nodeid;
+        let fh = getattr_flags.contains(GetattrFlags::FH).then_some(fh);
+        let (inode, stat) = self.stat(nodeid, fh)?;
+        exchange.reply(&attr::statx_out(&inode, &stat, self.ttl()))
+    }
+
+    /// SETATTR. What comes in one request is done in the order in which nothing undoes another:
+    /// a change of owner clears suid and sgid, which a mode may set; a truncation moves times.
+    pub(super) fn setattr(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
+        let arg: SetattrIn = exchange.arg()?;
+        let header = *exchange.header();
+        let valid = arg.valid;
+        let inode = self.inode(header.nodeid)?;
+        let open = valid
+            .contains(SetattrValid::FH)
+            .then(|| self.open_file(arg.fh))
+            .flatten();
+        // An open file reaches its inode even where no handle does any more.
+        let path_fd;
+        let fd = match &open {
+            Some(open) => open.as_fd(),
+            None => {
+                path_fd = self.path_fd(&inode)?;
+                path_fd.as_fd()
+            }
+        };
+        if owner_changes(valid) {
+            change_owner(thread, &header, fd, &arg)?;
+        }
+        if valid.contains(SetattrValid::MODE) {
+            thread.creds.with_fsetid()?;
+            chmod(fd, arg.mode & 0o7777)?;
+        }
+        if valid.contains(SetattrValid::SIZE) {
+            if valid.contains(SetattrValid::KILL_SUIDGID) {
+                thread.creds.without_fsetid()?;
+            } else {
+                thread.creds.with_fsetid()?;
+            }
+            match &open {
+                Some(open) => retry_on_intr(|| rustix::fs::ftruncate(open, arg.size))?,
+                None => self.truncate(&inode, arg.size)?,
+            }
+        }
+        if valid.intersects(SetattrValid::ATIME | SetattrValid::MTIME) {
+            rustix::fs::utimensat(fd, c"", &timestamps(&arg), AtFlags::EMPTY_PATH)?;
+        }
+        let stat = self.lower.stat_fd(fd)?;
+        exchange.reply(&self.attr_out(&inode, &stat))
+    }
+
+    /// ACCESS: only without `default_permissions`, and then only the user who mounted is let in.
+    pub(super) fn access(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
+        let AccessIn { mask, .. } = exchange.arg()?;
+        let inode = self.inode(exchange.header().nodeid)?;
+        let fd = self.path_fd(&inode)?;
+        let access = Access::from_bits(mask).ok_or(Errno::INVAL)?;
+        let mut acting = thread.creds.act_as(exchange.header(), 0, &[])?;
+        if exchange.header().uid != 0 {
+            acting.without_overrides()?;
+        }
+        rustix::fs::accessat(&*fd, c"", access, AtFlags::EACCESS | AtFlags::EMPTY_PATH)?;
+        Ok(Body::Empty)
+    }
+
+    /// READLINK.
+    pub(super) fn readlink(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let inode = self.inode(exchange.header().nodeid)?;
+        let fd = self.path_fd(&inode)?;
+        let out = exchange.out();
+        let len = rustix::fs::readlinkat_raw(&*fd, c"", &mut *out)?;
+        if len == out.len() {
+            return Err(Errno::NAMETOOLONG);
+        }
+        Ok(Body::Out(len))
+    }
+
+    /// STATFS, of the lower mount that the inode is on.
+    pub(super) fn statfs(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let inode = self.inode(exchange.header().nodeid)?;
+        let stat = rustix::fs::fstatvfs(&*self.path_fd(&inode)?)?;
+        exchange.reply(&StatfsOut {
+            blocks: stat.f_blocks,
+            bfree: stat.f_bfree,
+            bavail: stat.f_bavail,
+            files: stat.f_files,
+            ffree: stat.f_ffree,
+            bsize: u32::try_from(stat.f_bsize).unwrap_or(u32::MAX),
+            namelen: u32::try_from(stat.f_namemax).unwrap_or(u32::MAX),
+            frsize: u32::try_from(stat.f_frsize).unwrap_or(u32::MAX),
+            ..StatfsOut::default()
+        })
+    }
+
+    /// The attributes of an inode, by an open file of it if there is one.
+    fn stat(&self, nodeid: u64, fh: Option<u64>) -> Result<(Arc<Inode>, Statx), Errno> {
+        let inode = self.inode(nodeid)?;
+        let stat = match fh.and_then(|fh| self.open_file(fh)) {
+            Some(open) => self.lower.stat_fd(open.as_fd())?,
+            None => self.lower.stat_fd(self.path_fd(&inode)?.as_fd())?,
+        };
+        Ok((inode, stat))
+    }
+
+    fn attr_out(&self, inode: &Inode, stat: &Statx) -> transport::wire::AttrOut {
+        attr::attr_out(self.attr(inode, stat), self.ttl())
+    }
+
+    fn truncate(&self, inode: &Arc<Inode>, size: u64) -> Result<(), Errno> {
+        // A FIFO or a device is not truncated by the kernel; without O_NONBLOCK opening one
+        // could wait.
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let file = self.reopen(inode, flags)?;
+        retry_on_intr(|| rustix::fs::ftruncate(&file, size))
+    }
+}
+
+/// chown(2) with neither owner nor group comes as a SETATTR of nothing (`iattr_to_fattr`,
+/// fs/fuse/dir.c), and natively moves ctime and clears suid and sgid.
+fn owner_changes(valid: SetattrValid) -> bool {
+    let nothing = SetattrValid::FH | SetattrValid::LOCKOWNER | SetattrValid::KILL_SUIDGID;
+    valid.intersects(SetattrValid::UID | SetattrValid::GID) || valid.difference(nothing).is_empty()
+}
+
+/// Changes owner and group for the caller: a caller without CAP_FSETID loses sgid where it is not
+/// in the file's group, others do not (`setattr_should_drop_sgid`, fs/attr.c).
+fn change_owner(
+    thread: &mut ServeThread,
+    caller: &InHeader,
+    fd: BorrowedFd<'_>,
+    arg: &SetattrIn,
+) -> Result<(), Errno> {
+    let given = |flag, id: u32| match arg.valid.contains(flag) {
+        true if id == u32::MAX => Err(Errno::INVAL),
+        true => Ok(Some(id)),
+        false => Ok(None),
+    };
+    let uid = given(SetattrValid::UID, arg.uid)?.map(Uid::from_raw);
+    let gid = given(SetattrValid::GID, arg.gid)?.map(Gid::from_raw);
+    let _acting = thread.creds.act_as(caller, 0, &[])?;
+    rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)
+}
+
+/// Changes the mode of what `fd`, an `O_PATH` descriptor or another, refers to.
+fn chmod(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    /// Whether the kernel has fchmodat2(2) (Linux 6.6).
+    static HAS_CHMOD_FD: AtomicBool = AtomicBool::new(true);
+    if HAS_CHMOD_FD.load(Ordering::Relaxed) {
+        match sys::chmod_fd(fd, mode) {
+            Err(Errno::NOSYS) => HAS_CHMOD_FD.store(false, Ordering::Relaxed),
+            result => return result,
+        }
+    }
+    let mode = Mode::from_raw_mode(mode);
+    rustix::fs::chmodat(
+        proc_fd::directory()?,
+        proc_fd::name(fd),
+        mode,
+        AtFlags::empty(),
+    )
+}
+
+fn timestamps(arg: &SetattrIn) -> Timestamps {
+    let time = |set, now, tv_sec: u64, tv_nsec: u32| {
+        let tv_nsec = if !arg.valid.contains(set) {
+            UTIME_OMIT
+        } else if arg.valid.contains(now) {
+            UTIME_NOW
+        } else {
+            tv_nsec.into()
+        };
+        Timespec {
+            // Seconds before 1970 are negative and travel as they are.
+            tv_sec: tv_sec as i64,
+            tv_nsec,
+        }
+    };
+    use SetattrValid as V;
+    Timestamps {
+        last_access: time(V::ATIME, V::ATIME_NOW, arg.atime, arg.atimensec),
+        last_modification: time(V::MTIME, V::MTIME_NOW, arg.mtime, arg.mtimensec),
+    }
+}
