@@ -12,7 +12,7 @@
 
 use super::{
     lock_ranges::{ByteRange, LAST_BYTE, LockKind, LockRanges},
-    sys::reopen,
+    proc_fd::reopen,
 };
 use crate::fuse::Errno;
 use nix::fcntl::{FcntlArg, fcntl};

@@ -56,7 +56,7 @@ impl Passthrough {
         let open = valid
             .contains(SetattrValid::FH)
             .then(|| self.open_file(arg.fh))
-            .flatten();
+            .transpose()?;
         // An open file reaches its inode even where no handle does any more.
         let path_fd;
         let fd = match &open {
@@ -141,8 +141,8 @@ impl Passthrough {
     /// The attributes of an inode, by an open file of it if there is one.
     fn stat(&self, nodeid: u64, fh: Option<u64>) -> Result<(Arc<Inode>, Statx), Errno> {
         let inode = self.inode(nodeid)?;
-        let stat = match fh.and_then(|fh| self.open_file(fh)) {
-            Some(open) => self.lower.stat_fd(open.as_fd())?,
+        let stat = match fh {
+            Some(fh) => self.lower.stat_fd(self.open_file(fh)?.as_fd())?,
             None => self.lower.stat_fd(self.path_fd(&inode)?.as_fd())?,
         };
         Ok((inode, stat))

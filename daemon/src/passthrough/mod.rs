@@ -43,7 +43,6 @@ pub mod namespace;
 mod open;
 pub mod open_directory;
 pub mod open_file;
-pub mod open_file;
 pub mod proc_fd;
 mod sync;
 pub mod sys;
@@ -187,11 +186,6 @@ impl Passthrough {
         self.negotiated
             .get()
             .is_some_and(|n| n.flags.contains(flag))
-    }
-
-    /// The regular file that the kernel calls `fh`.
-    pub(crate) fn open_file(&self, fh: u64) -> Option<Arc<OpenFile>> {
-        self.files.get(fh)
     }
 
     /// An `O_PATH` descriptor of what `fd` refers to.

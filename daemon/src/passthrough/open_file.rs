@@ -1,6 +1,6 @@
 //! A file that an application has open: the lower file behind one handle.
 
-use super::{backing_table::DataPath, sys::reopen};
+use super::{backing_table::DataPath, proc_fd::reopen};
 use crate::fuse::Errno;
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use std::{

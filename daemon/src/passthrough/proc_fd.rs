@@ -6,7 +6,9 @@ use rustix::{
     path::DecInt,
 };
 use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    ffi::CStr,
+    io::Write,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::OnceLock,
 };
 
@@ -42,4 +44,28 @@ pub fn reopen(fd: BorrowedFd<'_>, flags: OFlags) -> Result<OwnedFd, Errno> {
         flags | OFlags::CLOEXEC,
         Mode::empty(),
     )
+}
+
+/// The path of the magic link that leads to what `fd` refers to.
+pub fn path(fd: BorrowedFd<'_>) -> FdPath {
+    let mut path = [0; FD_PATH_LEN];
+    let mut rest = &mut path[..FD_PATH_LEN - 1];
+    // The longest number fits: an i32 has at most 11 characters.
+    let written = write!(rest, "/proc/self/fd/{}", fd.as_raw_fd());
+    debug_assert!(written.is_ok());
+    FdPath(path)
+}
+
+const FD_PATH_LEN: usize = "/proc/self/fd/".len() + 12;
+
+/// See [`path`](path()).
+#[derive(Debug)]
+pub struct FdPath([u8; FD_PATH_LEN]);
+
+impl FdPath {
+    /// The path.
+    pub fn as_c_str(&self) -> &CStr {
+        // The last byte is NUL in any case.
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
 }

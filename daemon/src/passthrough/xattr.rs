@@ -4,7 +4,7 @@
 //! `/proc/self/fd` leads to the inode itself, a symlink included: it is not followed any further
 //! (`nd_jump_link`, fs/namei.c).
 
-use super::{Passthrough, names, sys};
+use super::{Passthrough, names, proc_fd};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::fs::XattrFlags;
 use std::{ffi::CStr, os::fd::AsFd};
@@ -23,7 +23,7 @@ impl Passthrough {
         let name = Name::of(exchange)?;
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
-        let path = sys::fd_path(fd.as_fd());
+        let path = proc_fd::path(fd.as_fd());
         let get = |value: &mut [u8]| rustix::fs::getxattr(path.as_c_str(), name.as_c_str(), value);
         answer_sized(exchange, size, get)
     }
@@ -34,7 +34,7 @@ impl Passthrough {
         let GetxattrIn { size, .. } = exchange.arg()?;
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
-        let path = sys::fd_path(fd.as_fd());
+        let path = proc_fd::path(fd.as_fd());
         if exchange.header().uid == 0 {
             let list = |names: &mut [u8]| rustix::fs::listxattr(path.as_c_str(), names);
             return answer_sized(exchange, size, list);
@@ -72,7 +72,7 @@ impl Passthrough {
         let request: SetxattrIn = exchange.arg()?;
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
-        let path = sys::fd_path(fd.as_fd());
+        let path = proc_fd::path(fd.as_fd());
         let mut rest = exchange.payload();
         let name = names::take_string(&mut rest)?;
         let value = rest.get(..request.size as usize).ok_or(Errno::IO)?;
@@ -97,7 +97,7 @@ impl Passthrough {
         let name = names::take_string(&mut exchange.payload())?;
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
-        rustix::fs::removexattr(sys::fd_path(fd.as_fd()).as_c_str(), name)?;
+        rustix::fs::removexattr(proc_fd::path(fd.as_fd()).as_c_str(), name)?;
         Ok(Body::Empty)
     }
 }
