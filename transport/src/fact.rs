@@ -31,7 +31,7 @@ impl<const W: usize> Fact<W> {
     #[inline(always)]
     pub fn read(&self, into: &mut [u64]) -> bool {
         let before = self.sequence.begin();
-        if before % 2 != 0 {
+        if !before.is_multiple_of(2) {
             return false;
         }
         for (to, from) in into.iter_mut().zip(&self.words) {
