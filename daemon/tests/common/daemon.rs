@@ -1,0 +1,151 @@
+//! The daemon's process: its log, its descriptors, its end.
+
+use super::watchdog::{self, wait_until};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    fs::{self, File},
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+/// Bytes of a log shown when a test fails.
+const LOG_TAIL: usize = 8 << 10;
+
+/// A daemon in the foreground (`shmfuse mount -f`), its log in a file.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+impl Daemon {
+    /// The program under test.
+    pub fn program() -> &'static str {
+        env!("CARGO_BIN_EXE_shmfuse")
+    }
+
+    /// Starts `command` with its output going to `log`.
+    pub fn spawn(mut command: Command, log: &Path) -> Self {
+        let output = File::create(log).expect("a file for the daemon's log");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("the log again"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        watchdog::guard_daemon(child.id(), log);
+        Self {
+            child,
+            log: log.into(),
+            ended: None,
+        }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"))
+    }
+
+    /// Everything it logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Sends a signal, if it still runs.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.poll().is_none() {
+            kill(self.pid(), signal).expect("a signal to the daemon");
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn poll(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("the daemon's status");
+            if self.ended.is_some() {
+                watchdog::release_daemon(self.child.id(), &self.log);
+            }
+        }
+        self.ended
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_until("the daemon has ended", || self.poll().is_some());
+        self.ended.expect("it has ended")
+    }
+
+    /// Waits for its end, and fails the test unless it ended as one that did its work: status 0,
+    /// no error in its log.
+    pub fn expect_clean_end(&mut self) {
+        let status = self.wait();
+        let log = self.log();
+        assert!(
+            status.success(),
+            "the daemon ended with {status} (signal {:?}); its log:\n{log}",
+            status.signal()
+        );
+        assert_no_complaint(&log);
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("VmRSS of the daemon");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("VmRSS");
+        kib << 10
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .expect("the daemon's descriptors")
+            .count()
+    }
+
+    /// Memory mappings.
+    pub fn mappings(&self) -> usize {
+        self.proc("maps").lines().count()
+    }
+
+    fn proc(&self, name: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{name}", self.pid()))
+            .unwrap_or_else(|error| panic!("/proc/{}/{name}: {error}", self.pid()))
+    }
+
+    /// Kills it, whatever it does.
+    pub fn kill(&mut self) {
+        if self.poll().is_none() {
+            let _ = kill(self.pid(), Signal::SIGKILL);
+            wait_until("the killed daemon is gone", || self.poll().is_some());
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Fails the test if the log holds an error or a panic.
+pub fn assert_no_complaint(log: &str) {
+    let complaint = log
+        .lines()
+        .find(|line| line.contains("ERROR") || line.contains("panicked at"));
+    assert!(complaint.is_none(), "the daemon complained:\n{log}");
+}
+
+/// The end of a log.
+pub fn log_tail(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(LOG_TAIL)..]).into_owned()
+}

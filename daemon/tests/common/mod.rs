@@ -1,0 +1,66 @@
+//! What the tests on real mounts share. They know the daemon by its command line only.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`variant`] | the ways to mount, and the macro that makes a test of each |
+//! | [`mount`] | a mounted temporary directory that cleans up after itself |
+//! | [`daemon`] | the daemon's process: its log, its descriptors, its end |
+//! | [`watchdog`] | what ends a test that hangs, and says where it hung |
+//! | [`tree`] | everything that can be known of a directory tree, to be compared |
+//! | [`shell`] | programs run to their end |
+//! | [`child`] | pieces of a test run in another process |
+//! | [`scale`] | how much of a long test to run |
+//! | [`skip`] | tests that cannot run here, loudly |
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "every test binary compiles all of this and uses its own part of it"
+)]
+
+pub mod child;
+pub mod daemon;
+pub mod mount;
+pub mod scale;
+pub mod shell;
+pub mod skip;
+pub mod tree;
+#[macro_use]
+pub mod variant;
+pub mod watchdog;
+
+pub use daemon::Daemon;
+pub use mount::{LowerFs, MountBuilder, TestMount};
+pub use shell::{bash, run, run_in};
+pub use tree::{Tree, assert_same};
+pub use variant::{Cache, Data, Transport, Variant};
+pub use watchdog::{Watchdog, wait_until};
+
+use std::time::Duration;
+
+/// Longest that a test may take before the watchdog ends it. Generous: the machine may be busy
+/// with other tests, and a test that hangs hangs for good.
+pub const LIMIT: Duration = Duration::from_secs(300);
+
+/// Runs `test` on a mount of `variant`, under a watchdog.
+pub fn on_mount(variant: Variant, name: &str, test: impl FnOnce(&TestMount)) {
+    let name = format!("{}::{name}", variant.name());
+    if let Err(reason) = variant.available() {
+        return skip::skip(&name, &reason);
+    }
+    let _watchdog = Watchdog::start(&name, LIMIT);
+    let mount = TestMount::new(variant);
+    test(&mount);
+    mount.finish();
+}
+
+/// Runs `test`, which makes its own mounts of `variant`, under a watchdog.
+pub fn on_variant(variant: Variant, name: &str, test: impl FnOnce(Variant)) {
+    let name = format!("{}::{name}", variant.name());
+    if let Err(reason) = variant.available() {
+        return skip::skip(&name, &reason);
+    }
+    let _watchdog = Watchdog::start(&name, LIMIT * u32::try_from(scale::factor()).unwrap());
+    test(variant);
+}

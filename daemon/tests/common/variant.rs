@@ -1,0 +1,252 @@
+//! The ways to mount: transport x data x cache, and a plain bind mount that shows that a test
+//! itself is right.
+
+use std::fs;
+
+/// How requests reach the daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// `--transport classic`
+    Classic,
+    /// `--transport splice`
+    Splice,
+    /// `--transport uring`
+    Uring,
+}
+
+/// How file data reaches applications.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Data {
+    /// `--data copy`
+    Copy,
+    /// `--data passthrough`
+    Passthrough,
+}
+
+/// How long the kernel believes what it was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cache {
+    /// `--cache strict`
+    Strict,
+    /// `--cache ttl=1`
+    Ttl1,
+}
+
+/// One way to mount.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Variant {
+    /// A bind mount of the lower directory. What fails here is the test's fault.
+    Native,
+    /// The daemon.
+    Daemon {
+        /// `--transport`
+        transport: Transport,
+        /// `--data`
+        data: Data,
+        /// `--cache`
+        cache: Cache,
+    },
+}
+
+impl Variant {
+    /// `--transport classic --data copy --cache strict`
+    pub const CLASSIC_COPY: Self = Self::strict(Transport::Classic, Data::Copy);
+    /// `--transport classic --data passthrough --cache strict`
+    pub const CLASSIC_PASSTHROUGH: Self = Self::strict(Transport::Classic, Data::Passthrough);
+    /// `--transport splice --data copy --cache strict`
+    pub const SPLICE_COPY: Self = Self::strict(Transport::Splice, Data::Copy);
+    /// `--transport splice --data passthrough --cache strict`
+    pub const SPLICE_PASSTHROUGH: Self = Self::strict(Transport::Splice, Data::Passthrough);
+    /// `--transport uring --data copy --cache strict`
+    pub const URING_COPY: Self = Self::strict(Transport::Uring, Data::Copy);
+    /// `--transport uring --data passthrough --cache strict`
+    pub const URING_PASSTHROUGH: Self = Self::strict(Transport::Uring, Data::Passthrough);
+
+    const fn strict(transport: Transport, data: Data) -> Self {
+        Self::Daemon {
+            transport,
+            data,
+            cache: Cache::Strict,
+        }
+    }
+
+    /// The same with names and attributes believed for a second.
+    pub fn cached(mut self) -> Self {
+        if let Self::Daemon { cache, .. } = &mut self {
+            *cache = Cache::Ttl1;
+        }
+        self
+    }
+
+    /// As in the names of the tests.
+    pub fn name(self) -> String {
+        match self {
+            Self::Native => "native".into(),
+            Self::Daemon {
+                transport,
+                data,
+                cache,
+            } => format!("{transport:?}_{data:?}_{cache:?}").to_lowercase(),
+        }
+    }
+
+    /// Options of `shmfuse mount`.
+    pub fn args(self) -> Vec<String> {
+        let Self::Daemon {
+            transport,
+            data,
+            cache,
+        } = self
+        else {
+            return Vec::new();
+        };
+        let cache = match cache {
+            Cache::Strict => "strict",
+            Cache::Ttl1 => "ttl=1",
+        };
+        let lower = |word: String| word.to_lowercase();
+        vec![
+            "--transport".into(),
+            lower(format!("{transport:?}")),
+            "--data".into(),
+            lower(format!("{data:?}")),
+            "--cache".into(),
+            cache.into(),
+        ]
+    }
+
+    /// Whether data goes past the daemon.
+    pub fn is_passthrough(self) -> bool {
+        matches!(
+            self,
+            Self::Daemon {
+                data: Data::Passthrough,
+                ..
+            }
+        )
+    }
+
+    /// Whether this machine can run the variant.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not.
+    pub fn available(self) -> Result<(), String> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err("needs root".into());
+        }
+        let Self::Daemon { transport, .. } = self else {
+            return Ok(());
+        };
+        if !fs::exists("/dev/fuse").unwrap_or(false) {
+            return Err("there is no /dev/fuse".into());
+        }
+        if transport == Transport::Uring {
+            let switch = "/sys/module/fuse/parameters/enable_uring";
+            match fs::read_to_string(switch) {
+                Ok(text) if text.trim() == "Y" => {}
+                Ok(_) => fs::write(switch, "Y").map_err(|error| {
+                    format!("FUSE over io_uring is off and {switch} cannot be set: {error}")
+                })?,
+                Err(error) => return Err(format!("{switch}: {error}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a module of tests for one variant: `variant_tests!(name, VARIANT, runner, [tests])`.
+macro_rules! variant_tests {
+    ($module:ident, $variant:expr, $runner:ident, [$($test:ident),* $(,)?]) => {
+        mod $module {
+            use crate::common::Variant;
+            $(
+                #[test]
+                fn $test() {
+                    crate::common::$runner($variant, stringify!($test), super::$test);
+                }
+            )*
+        }
+    };
+}
+
+/// Makes every test listed into one test per variant: the bind mount and the daemon with each
+/// transport and data mode, strict and cached.
+macro_rules! for_every_variant {
+    ($runner:ident, $tests:tt) => {
+        variant_tests!(native, Variant::Native, $runner, $tests);
+        for_every_daemon_variant!($runner, $tests);
+        variant_tests!(
+            classic_copy_ttl1,
+            Variant::CLASSIC_COPY.cached(),
+            $runner,
+            $tests
+        );
+        variant_tests!(
+            classic_passthrough_ttl1,
+            Variant::CLASSIC_PASSTHROUGH.cached(),
+            $runner,
+            $tests
+        );
+        variant_tests!(
+            splice_copy_ttl1,
+            Variant::SPLICE_COPY.cached(),
+            $runner,
+            $tests
+        );
+        variant_tests!(
+            splice_passthrough_ttl1,
+            Variant::SPLICE_PASSTHROUGH.cached(),
+            $runner,
+            $tests
+        );
+        variant_tests!(
+            uring_copy_ttl1,
+            Variant::URING_COPY.cached(),
+            $runner,
+            $tests
+        );
+        variant_tests!(
+            uring_passthrough_ttl1,
+            Variant::URING_PASSTHROUGH.cached(),
+            $runner,
+            $tests
+        );
+    };
+}
+
+/// The same with the daemon only, strict.
+macro_rules! for_every_daemon_variant {
+    ($runner:ident, $tests:tt) => {
+        variant_tests!(classic_copy_strict, Variant::CLASSIC_COPY, $runner, $tests);
+        variant_tests!(
+            classic_passthrough_strict,
+            Variant::CLASSIC_PASSTHROUGH,
+            $runner,
+            $tests
+        );
+        variant_tests!(splice_copy_strict, Variant::SPLICE_COPY, $runner, $tests);
+        variant_tests!(
+            splice_passthrough_strict,
+            Variant::SPLICE_PASSTHROUGH,
+            $runner,
+            $tests
+        );
+        variant_tests!(uring_copy_strict, Variant::URING_COPY, $runner, $tests);
+        variant_tests!(
+            uring_passthrough_strict,
+            Variant::URING_PASSTHROUGH,
+            $runner,
+            $tests
+        );
+    };
+}
+
+/// The same with each transport once: for tests in which no file data moves.
+macro_rules! for_every_transport {
+    ($runner:ident, $tests:tt) => {
+        variant_tests!(classic_copy_strict, Variant::CLASSIC_COPY, $runner, $tests);
+        variant_tests!(splice_copy_strict, Variant::SPLICE_COPY, $runner, $tests);
+        variant_tests!(uring_copy_strict, Variant::URING_COPY, $runner, $tests);
+    };
+}

@@ -1,0 +1,165 @@
+//! What ends a test that hangs, and says where it hung.
+//!
+//! A request that is never answered leaves its application in uninterruptible sleep, and the test
+//! waiting for it would wait for good. The watchdog is a thread that, when the time is up, prints
+//! where every process that waits is, aborts the connections of this test's own mounts
+//! (`MNT_FORCE`), which wakes them, kills this test's own daemons, and aborts the test.
+
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What the watchdog of any test of this process has to take down.
+#[derive(Debug)]
+struct Wards {
+    mountpoints: BTreeSet<PathBuf>,
+    daemons: BTreeSet<i32>,
+    logs: BTreeSet<PathBuf>,
+}
+
+static WARDS: Mutex<Wards> = Mutex::new(Wards {
+    mountpoints: BTreeSet::new(),
+    daemons: BTreeSet::new(),
+    logs: BTreeSet::new(),
+});
+
+fn wards() -> MutexGuard<'static, Wards> {
+    WARDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Names a mountpoint that is to be forced off if the test hangs.
+pub fn guard_mountpoint(path: &Path) {
+    wards().mountpoints.insert(path.into());
+}
+
+/// The mountpoint is unmounted.
+pub fn release_mountpoint(path: &Path) {
+    wards().mountpoints.remove(path);
+}
+
+/// Names a daemon that is to be killed if the test hangs, and its log.
+pub fn guard_daemon(pid: u32, log: &Path) {
+    let mut wards = wards();
+    wards
+        .daemons
+        .insert(i32::try_from(pid).expect("a process id"));
+    wards.logs.insert(log.into());
+}
+
+/// The daemon has ended and was waited for.
+pub fn release_daemon(pid: u32, log: &Path) {
+    let mut wards = wards();
+    wards
+        .daemons
+        .remove(&i32::try_from(pid).expect("a process id"));
+    wards.logs.remove(log);
+}
+
+/// Ends the test when it takes too long; dropping it calls it off.
+#[derive(Debug)]
+pub struct Watchdog {
+    _alive: Sender<()>,
+}
+
+impl Watchdog {
+    /// Starts to watch.
+    pub fn start(test: &str, limit: Duration) -> Self {
+        let (alive, watched) = channel::<()>();
+        let test = test.to_owned();
+        thread::Builder::new()
+            .name("watchdog".into())
+            .spawn(move || {
+                if watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                    give_up(&test, limit);
+                }
+            })
+            .expect("a thread for the watchdog");
+        Self { _alive: alive }
+    }
+}
+
+fn give_up(test: &str, limit: Duration) -> ! {
+    eprintln!("WATCHDOG: {test} is not done after {} s", limit.as_secs());
+    eprint!("{}", waiting_tasks());
+    let wards = wards();
+    for log in &wards.logs {
+        eprintln!("--- {}\n{}", log.display(), super::daemon::log_tail(log));
+    }
+    for mountpoint in &wards.mountpoints {
+        take_down(mountpoint);
+    }
+    for &daemon in &wards.daemons {
+        let _ = kill(Pid::from_raw(daemon), Signal::SIGKILL);
+    }
+    process::abort();
+}
+
+/// Unmounts whatever it takes: aborts the connection of a FUSE mount, and detaches it.
+pub fn take_down(mountpoint: &Path) {
+    let _ = umount2(mountpoint, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+    let _ = umount2(mountpoint, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
+}
+
+/// Where every task in uninterruptible sleep waits, and every task of the guarded daemons.
+pub fn waiting_tasks() -> String {
+    let daemons = wards().daemons.clone();
+    let mut text = String::new();
+    for pid in numbered("/proc") {
+        for tid in numbered(&format!("/proc/{pid}/task")) {
+            let read = |name| {
+                fs::read_to_string(format!("/proc/{pid}/task/{tid}/{name}")).unwrap_or_default()
+            };
+            let stat = read("stat");
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            if state.starts_with('D') || daemons.contains(&pid) {
+                text += &format!(
+                    "task {pid}/{tid} {} state {} system call {} in {}\n{}",
+                    read("comm").trim(),
+                    state.chars().next().unwrap_or('?'),
+                    read("syscall").split(' ').next().unwrap_or_default().trim(),
+                    read("wchan"),
+                    read("stack"),
+                );
+            }
+        }
+    }
+    text
+}
+
+fn numbered(dir: &str) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Waits until `holds` does; `what` names it if it never does.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    while !holds() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "waited a minute in vain until {what}\n{}",
+            waiting_tasks()
+        );
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
