@@ -6,6 +6,8 @@
 //! | [`mount`] | a mounted temporary directory that cleans up after itself |
 //! | [`daemon`] | the daemon's process: its log, its descriptors, its end |
 //! | [`watchdog`] | what ends a test that hangs, and says where it hung |
+//! | [`identity`] | acting as another user |
+//! | [`load`] | work that goes on in the background until told to stop |
 //! | [`tree`] | everything that can be known of a directory tree, to be compared |
 //! | [`shell`] | programs run to their end |
 //! | [`child`] | pieces of a test run in another process |
@@ -21,6 +23,8 @@
 
 pub mod child;
 pub mod daemon;
+pub mod identity;
+pub mod load;
 pub mod mount;
 pub mod scale;
 pub mod shell;

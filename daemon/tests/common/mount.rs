@@ -211,6 +211,16 @@ impl TestMount {
         self.daemon.as_mut().expect("a mount with a daemon")
     }
 
+    /// The daemon apart from the mount, so that both can be looked at at once.
+    pub fn take_daemon(&mut self) -> Daemon {
+        self.daemon.take().expect("a mount with a daemon")
+    }
+
+    /// Puts the daemon back.
+    pub fn give_daemon(&mut self, daemon: Daemon) {
+        self.daemon = Some(daemon);
+    }
+
     /// The number under which `/sys/fs/fuse/connections` and the tracepoints know the mount.
     pub fn connection(&self) -> u32 {
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
