@@ -61,10 +61,15 @@ pub fn on_mount(variant: Variant, name: &str, test: impl FnOnce(&TestMount)) {
 
 /// Runs `test`, which makes its own mounts of `variant`, under a watchdog.
 pub fn on_variant(variant: Variant, name: &str, test: impl FnOnce(Variant)) {
-    let name = format!("{}::{name}", variant.name());
-    if let Err(reason) = variant.available() {
-        return skip::skip(&name, &reason);
+    let limit = LIMIT * u32::try_from(scale::factor()).expect("at most 1000");
+    let _watchdog = Watchdog::start(&format!("{}::{name}", variant.name()), limit);
+    on_long_variant(variant, name, test);
+}
+
+/// Runs `test`, which makes its own mounts of `variant` and has a watchdog of its own.
+pub fn on_long_variant(variant: Variant, name: &str, test: impl FnOnce(Variant)) {
+    match variant.available() {
+        Ok(()) => test(variant),
+        Err(reason) => skip::skip(&format!("{}::{name}", variant.name()), &reason),
     }
-    let _watchdog = Watchdog::start(&name, LIMIT * u32::try_from(scale::factor()).unwrap());
-    test(variant);
 }

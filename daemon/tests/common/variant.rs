@@ -162,6 +162,7 @@ macro_rules! variant_tests {
             use crate::common::Variant;
             $(
                 #[test]
+                #[ignore = "root"]
                 fn $test() {
                     crate::common::$runner($variant, stringify!($test), super::$test);
                 }
