@@ -1,30 +1,28 @@
 //! The file system exerciser `fsx`: random reads, writes, mapped reads and writes, truncations,
 //! allocations, punched holes and copies on one file, each checked against a model in memory.
 //!
-//! The program is taken from where `SHMFUSE_FSX` says, from `PATH`, or from `target/tools/bin`,
-//! where `cargo xtask setup` puts it.
+//! The program is taken from where `SHMFUSE_FSX` says, from the user's cache, where `cargo xtask
+//! setup` puts it, or from `PATH`.
 
 #[macro_use]
 mod common;
 
 use common::{TestMount, run, scale, skip};
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, fs, path::PathBuf, process::Command};
 
 /// Operations at scale 1; the full run has scale 20.
 const OPERATIONS: u64 = 5_000;
 
 fn fsx() -> Option<PathBuf> {
-    // target/debug/shmfuse -> target/tools/bin/fsx
-    let target = Path::new(common::Daemon::program()).ancestors().nth(2)?;
+    let home_cache = || Some(env::home_dir()?.join(".cache"));
+    let cache = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(home_cache);
     let path = env::var_os("PATH").unwrap_or_default();
     env::var_os("SHMFUSE_FSX")
         .map(PathBuf::from)
         .into_iter()
-        .chain([target.join("tools/bin/fsx")])
+        .chain(cache.map(|cache| cache.join("shmfuse/tools/bin/fsx")))
         .chain(env::split_paths(&path).map(|dir| dir.join("fsx")))
         .find(|path| path.is_file())
 }
@@ -77,7 +75,10 @@ fn fsx_finds_nothing_with_every_operation(mount: &TestMount) {
 }
 
 fn fsx_finds_nothing_with_aligned_reads_and_writes(mount: &TestMount) {
-    let aligned = EVERYTHING.replace("[opsize]", "[opsize]\nalign = 4096");
+    // With alignment, fsx 0.3.2 also asks for allocations of no bytes, which are EINVAL.
+    let aligned = EVERYTHING
+        .replace("[opsize]", "[opsize]\nalign = 4096")
+        .replace("posix_fallocate = 2", "posix_fallocate = 0");
     exercise(mount, &aligned);
 }
 

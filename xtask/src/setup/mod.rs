@@ -5,6 +5,7 @@
 //! | [`packages`] | the table of programs, each with its Debian package and its reason |
 //! | [`toolchain`] | the eBPF toolchain: where it goes, what it consists of |
 //! | [`compiler`] | where its compiler comes from |
+//! | [`tools`] | programs for tests that come from crates.io |
 //!
 //! It changes nothing but that: no kernel setting, no service, no user's toolchain. Run again, it
 //! finds everything there and is done in a moment.
@@ -12,6 +13,7 @@
 mod compiler;
 mod packages;
 mod toolchain;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -39,6 +41,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let missing = packages::missing();
     let toolchain = Toolchain::find(workspace.root());
     if missing.is_empty()
+        && tools::are_there()
         && let Some(toolchain) = &toolchain
     {
         println!(
@@ -56,11 +59,17 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
                 "missing: the eBPF toolchain (without it, the kernel programs' object in the repository is used)"
             );
         }
+        if !tools::are_there() {
+            println!("missing: fsx, for: tests (crates.io)");
+        }
         println!("remedy: cargo xtask setup");
         return Ok(ExitCode::FAILURE);
     }
     if !missing.is_empty() {
         packages::install(&missing)?;
+    }
+    if !tools::are_there() {
+        tools::install(workspace)?;
     }
     if toolchain.is_none() {
         toolchain::install(workspace, &args.compiler)?;

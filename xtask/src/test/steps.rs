@@ -113,4 +113,46 @@ pub const STEPS: &[Step] = &[
         action: RootTests(&["--package", "shmfuse", "--test", "bpf_root"]),
         limit_minutes: 10,
     },
+    Step {
+        name: "workloads",
+        what: "real work on mounts, compared with a plain directory",
+        action: RootTests(&["--package", "shmfuse", "--test", "workloads_root"]),
+        limit_minutes: 15,
+    },
+    Step {
+        name: "differential",
+        what: "random operations on mounts and on a plain directory, step by step",
+        action: RootTests(&["--package", "shmfuse", "--test", "differential_root"]),
+        limit_minutes: 15,
+    },
+    Step {
+        name: "fsx",
+        what: "the file system exerciser on mounts",
+        action: RootTests(&["--package", "shmfuse", "--test", "fsx_root"]),
+        limit_minutes: 15,
+    },
+    Step {
+        name: "nodes",
+        what: "inodes, names and listings on mounts",
+        action: RootTests(&["--package", "shmfuse", "--test", "nodes_root"]),
+        limit_minutes: 15,
+    },
+    Step {
+        name: "requests",
+        what: "which requests the kernel sends, and privileges of files that are written",
+        action: RootTests(&["--package", "shmfuse", "--test", "requests_root"]),
+        limit_minutes: 10,
+    },
+    Step {
+        name: "lifecycle",
+        what: "how mounts begin and end, and what they survive",
+        action: RootTests(&["--package", "shmfuse", "--test", "lifecycle_root"]),
+        limit_minutes: 25,
+    },
+    Step {
+        name: "soak",
+        what: "mixed load on mounts",
+        action: RootTests(&["--package", "shmfuse", "--test", "soak_root"]),
+        limit_minutes: 10,
+    },
 ];
