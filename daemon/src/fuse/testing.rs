@@ -50,8 +50,14 @@ impl FakeExchange {
 
     /// Its fixed part.
     #[must_use]
-    pub fn arg<T: Pod>(mut self, arg: &T) -> Self {
-        self.fixed = bytemuck::bytes_of(arg).to_vec();
+    pub fn arg<T: Pod>(self, arg: &T) -> Self {
+        self.fixed_bytes(bytemuck::bytes_of(arg))
+    }
+
+    /// Its fixed part, well formed or not.
+    #[must_use]
+    pub fn fixed_bytes(mut self, bytes: &[u8]) -> Self {
+        self.fixed = bytes.to_vec();
         self
     }
 

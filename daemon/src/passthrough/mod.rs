@@ -43,9 +43,13 @@ pub mod namespace;
 mod open;
 pub mod open_directory;
 pub mod open_file;
+#[cfg(test)]
+mod open_tests;
 pub mod proc_fd;
 mod sync;
 pub mod sys;
+#[cfg(test)]
+mod testing;
 mod xattr;
 
 use crate::{

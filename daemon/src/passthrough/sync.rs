@@ -3,7 +3,7 @@
 use super::Passthrough;
 use crate::fuse::{Answer, Body, Errno, Exchange};
 use rustix::fs::OFlags;
-use transport::wire::{FlushIn, FsyncFlags, FsyncIn};
+use transport::wire::{FlushIn, FsyncFlags, FsyncIn, SyncfsIn};
 
 impl Passthrough {
     /// FLUSH: an application closes a descriptor. A descriptor of the lower file is closed as
@@ -36,6 +36,7 @@ impl Passthrough {
 
     /// SYNCFS, of the lower file system that the inode is on.
     pub(super) fn syncfs(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let SyncfsIn { .. } = exchange.arg()?;
         let inode = self.inode(exchange.header().nodeid)?;
         let file = self.reopen(&inode, OFlags::RDONLY | OFlags::NONBLOCK)?;
         rustix::fs::syncfs(&file)?;

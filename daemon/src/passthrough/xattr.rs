@@ -24,8 +24,11 @@ impl Passthrough {
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
         let path = proc_fd::path(fd.as_fd());
-        let get = |value: &mut [u8]| rustix::fs::getxattr(path.as_c_str(), name.as_c_str(), value);
-        answer_sized(exchange, size, get)
+        let (path, name) = (path.as_c_str(), name.as_c_str());
+        answer_sized(exchange, size, |value| match value {
+            Some(value) => rustix::fs::getxattr(path, name, value),
+            None => rustix::fs::getxattr_query(path, name),
+        })
     }
 
     /// LISTXATTR: names, each closed by a zero, or their length if the caller has room for
@@ -35,30 +38,23 @@ impl Passthrough {
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
         let path = proc_fd::path(fd.as_fd());
+        let path = path.as_c_str();
         if exchange.header().uid == 0 {
-            let list = |names: &mut [u8]| rustix::fs::listxattr(path.as_c_str(), names);
-            return answer_sized(exchange, size, list);
+            return answer_sized(exchange, size, |names| match names {
+                Some(names) => rustix::fs::listxattr(path, names),
+                None => rustix::fs::listxattr_query(path),
+            });
         }
-        // The lower file system shows `trusted` names to CAP_SYS_ADMIN alone: to this daemon, but
-        // not to the caller.
-        let list = |names: &mut [u8]| {
-            let mut all = vec![0; VALUE_MAX];
-            let len = rustix::fs::listxattr(path.as_c_str(), all.as_mut_slice())?;
-            let shown = all[..len]
-                .split_inclusive(|byte| *byte == 0)
-                .filter(|name| !name.starts_with(b"trusted."));
-            let mut written = 0;
-            for name in shown {
-                let end = written + name.len();
-                if !names.is_empty() {
-                    let place = names.get_mut(written..end).ok_or(Errno::RANGE)?;
-                    place.copy_from_slice(name);
-                }
-                written = end;
+        let mut all = vec![0; VALUE_MAX];
+        let len = rustix::fs::listxattr(path, all.as_mut_slice())?;
+        let shown = shown_to_users(&all[..len]);
+        answer_sized(exchange, size, |names| {
+            if let Some(names) = names {
+                let place = names.get_mut(..shown.len()).ok_or(Errno::RANGE)?;
+                place.copy_from_slice(&shown);
             }
-            Ok(written)
-        };
-        answer_sized(exchange, size, list)
+            Ok(shown.len())
+        })
     }
 
     /// SETXATTR. An access ACL changes the mode as well, and clears sgid if the caller is not in
@@ -102,20 +98,28 @@ impl Passthrough {
     }
 }
 
-/// Answers with up to `size` bytes that `get` writes, or with how many there are if `size` is 0.
+/// The names without the `trusted` ones, which the lower file system shows to CAP_SYS_ADMIN alone:
+/// to this daemon, but not to the caller.
+fn shown_to_users(names: &[u8]) -> Vec<u8> {
+    let names = names.split_inclusive(|byte| *byte == 0);
+    let shown = names.filter(|name| !name.starts_with(b"trusted."));
+    shown.flatten().copied().collect()
+}
+
+/// Answers with up to `size` bytes that `get` writes, or if `size` is 0 with how many there are.
 fn answer_sized(
     exchange: &mut (dyn Exchange + '_),
     size: u32,
-    get: impl Fn(&mut [u8]) -> Result<usize, Errno>,
+    get: impl Fn(Option<&mut [u8]>) -> Result<usize, Errno>,
 ) -> Answer {
     if size == 0 {
-        let size = get(&mut [])? as u32;
+        let size = get(None)? as u32;
         return exchange.reply(&GetxattrOut { size, padding: 0 });
     }
     let wanted = (size as usize).min(VALUE_MAX);
     let out = exchange.out();
     let room = wanted.min(out.len());
-    match get(&mut out[..room]) {
+    match get(Some(&mut out[..room])) {
         // The caller has room, the reply has not: the value cannot be had (getxattr(2)).
         Err(Errno::RANGE) if room < wanted => Err(Errno::TOOBIG),
         got => got.map(Body::Out),
