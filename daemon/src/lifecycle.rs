@@ -166,12 +166,15 @@ impl Serving {
         }
     }
 
-    /// The next event; none if `time` passes before there is one.
+    /// The next event; none if `time` passes before there is one. SIGUSR1 is none: it has what the
+    /// file system holds logged.
     fn next(&self, signals: &Signals, time: Option<Duration>) -> Option<Event> {
         let until = time.map(|time| Instant::now() + time);
         loop {
-            if let Some(signal) = signals.next() {
-                return Some(Event::Signal(signal));
+            match signals.next() {
+                Some(Signal::SIGUSR1) => tracing::info!("holding {}", self.session.holdings()),
+                Some(signal) => return Some(Event::Signal(signal)),
+                None => {}
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let left = left.map(|left| Timespec {

@@ -1,4 +1,4 @@
-//! The signals that end a mount, as a descriptor to wait on.
+//! The signals that end a mount, or ask about it, as a descriptor to wait on.
 
 use crate::error::{Error, Result};
 use nix::sys::{
@@ -7,7 +7,7 @@ use nix::sys::{
 };
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// SIGINT, SIGTERM and SIGHUP of this process, which no longer end it by themselves.
+/// SIGINT, SIGTERM, SIGHUP and SIGUSR1 of this process, which no longer end it by themselves.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
@@ -21,7 +21,12 @@ impl Signals {
     ///
     /// What signalfd(2) says.
     pub fn collect() -> Result<Self> {
-        let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+        let set = SigSet::from_iter([
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGUSR1,
+        ]);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         set.thread_block()
             .and_then(|()| SignalFd::with_flags(&set, flags))

@@ -44,6 +44,9 @@ pub trait FileSystem: Send + Sync + 'static {
     /// thread of a queue. `fixed` is the request's fixed part.
     fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool;
 
+    /// What it holds at the moment, as words like `inodes=1`, for who watches the daemon.
+    fn holdings(&self) -> String;
+
     /// The connection has ended: every file is closed, every nodeid forgotten.
     fn destroy(&self);
 }

@@ -118,6 +118,11 @@ impl Session {
         &self.negotiated
     }
 
+    /// What the file system holds at the moment.
+    pub fn holdings(&self) -> String {
+        self.fs.holdings()
+    }
+
     /// What happened so far that is not seen in replies.
     pub fn counters(&self) -> &Counters {
         &self.counters

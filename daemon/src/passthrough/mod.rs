@@ -268,6 +268,16 @@ impl FileSystem for Passthrough {
         header.opcode == Opcode::SETLKW
     }
 
+    fn holdings(&self) -> String {
+        format!(
+            "inodes={} files={} directories={} held_fds={}",
+            self.inode_count(),
+            self.files.len(),
+            self.directories.len(),
+            self.fds.held(),
+        )
+    }
+
     fn destroy(&self) {
         self.close_all();
         self.directories.clear();
