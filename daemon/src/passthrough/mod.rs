@@ -35,7 +35,11 @@ pub mod lock_ranges;
 pub mod lock_table;
 mod locks;
 pub mod lookup;
+#[cfg(test)]
+mod lookup_tests;
 pub mod lower;
+#[cfg(test)]
+mod lower_tests;
 pub mod metadata;
 pub mod mount_fd;
 pub mod names;

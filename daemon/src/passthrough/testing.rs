@@ -105,6 +105,14 @@ impl Scratch {
         }
     }
 
+    /// Opens the lower directory anew, as a daemon that starts now: mounts made since are seen.
+    pub(super) fn reopen(&mut self) {
+        let backing = Arc::clone(&self.backing);
+        let fs = Passthrough::new(&self.fs.config, backing as _).unwrap();
+        fs.init(self.fs.negotiated.get().unwrap());
+        self.fs = fs;
+    }
+
     /// The lower file `name`.
     pub(super) fn lower(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
