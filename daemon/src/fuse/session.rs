@@ -220,7 +220,8 @@ impl Session {
     }
 
     /// Makes every serving thread end, though the file system may still be mounted; returns at
-    /// once. When the last descriptor of the device is closed, the kernel aborts the connection.
+    /// once. Applications wait for an answer until the last descriptor of the device is closed:
+    /// then the kernel aborts the connection. So this is for a daemon that exits.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.interrupts.stop();
