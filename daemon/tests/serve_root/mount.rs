@@ -43,6 +43,7 @@ impl Mount {
         std::fs::create_dir(&mountpoint).expect("the mountpoint");
         let mut config = Config {
             lower: dir.path().into(),
+            lower_stack_depth: 0,
             mountpoint: mountpoint.clone(),
             transport: TransportChoice::Only(kind),
             data: DataChoice::Copy,
