@@ -192,4 +192,7 @@ impl FileSystem for Echo {
     fn destroy(&self) {
         self.destroyed.store(true, Ordering::Release);
     }
+    fn holdings(&self) -> String {
+        format!("open={}", self.open.lock().unwrap().len())
+    }
 }
