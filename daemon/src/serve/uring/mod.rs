@@ -10,6 +10,7 @@
 //! | [`memory`] | the memory entries lie in |
 //! | [`ring`] | the ring a queue's commands travel through |
 //! | [`exchange`] | a request in the entry it arrived in |
+//! | [`nudge`] | making the kernel look at a queue's pending requests once more |
 //! | [`mailbox`] | what other threads tell a worker |
 //! | [`worker`] | the thread that serves one queue |
 //! | [`probe`] | whether kernel and user can have it |
@@ -18,6 +19,7 @@ pub mod entry;
 pub mod exchange;
 pub mod mailbox;
 pub mod memory;
+pub mod nudge;
 pub mod probe;
 pub mod ring;
 pub mod worker;

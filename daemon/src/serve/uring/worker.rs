@@ -16,11 +16,12 @@ use super::{
     exchange::EntryExchange,
     mailbox::{Finished, Mailbox},
     memory::EntryMemory,
+    nudge::Nudges,
     ring::{Event, Ring},
 };
 use crate::{
     error::{Error, Result},
-    fuse::{Errno, OwnedExchange, Reply, ServeThread, Session, fulfil::fulfil},
+    fuse::{OwnedExchange, Reply, ServeThread, Session, fulfil::fulfil},
 };
 use std::{collections::HashMap, io, os::fd::AsFd, sync::Arc};
 
@@ -47,9 +48,9 @@ struct Spare {
     min: usize,
     /// More have been registered than there were at the start.
     grown: bool,
-    /// A request has gone to the blocking pool since the queue was last nudged.
-    nudge: bool,
-    nudges: u32,
+    /// A request of this inode has gone to the blocking pool since the queue was last nudged.
+    detached: Option<u64>,
+    nudges: Nudges,
 }
 
 impl<R: Ring> Worker<R> {
@@ -70,8 +71,8 @@ impl<R: Ring> Worker<R> {
             spare: Spare {
                 min: depth.div_ceil(2),
                 grown: false,
-                nudge: false,
-                nudges: 0,
+                detached: None,
+                nudges: Nudges::new(queue),
             },
             events: Vec::with_capacity(depth + 1),
         };
@@ -124,12 +125,14 @@ impl<R: Ring> Worker<R> {
             if self.ended && self.memory.lent() == 0 {
                 return Ok(());
             }
-            self.nudge(session);
-            match self.ring.submit_and_wait() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted && session.stopping() => {
-                    return Ok(());
-                }
-                outcome => outcome.or_else(retry_later).map_err(enter_failed)?,
+            self.nudge(session)?;
+            self.ring
+                .submit_and_wait()
+                .or_else(retry_later)
+                .map_err(enter_failed)?;
+            // The stop makes the wait fail with EINTR, unless there was nothing to wait for.
+            if session.stopping() {
+                return Ok(());
             }
             self.ring.take_events(&mut self.events);
         }
@@ -191,7 +194,7 @@ impl<R: Ring> Worker<R> {
         let owned = OwnedExchange::copy(&request.header, request.fixed(), payload, out_len);
         let (entry, commit_id) = (owed.entry(), owed.commit_id());
         self.blocked.insert(entry, owed);
-        self.spare.nudge = true;
+        self.spare.detached = Some(request.header.nodeid);
         let mailbox = Arc::clone(&self.mailbox);
         session.serve_blocking(owned, move |exchange, reply| {
             mailbox.post(Finished {
@@ -245,24 +248,20 @@ impl<R: Ring> Worker<R> {
         Ok(())
     }
 
-    /// Makes the kernel look at the queue's pending requests once more.
-    fn nudge(&mut self, session: &Session) {
-        if !std::mem::take(&mut self.spare.nudge) || !self.spare.grown || self.ended {
-            return;
-        }
-        if let Err(error) = self.ring.submit() {
-            tracing::debug!(%error, "submission before a nudge");
-        }
-        self.spare.nudges = self.spare.nudges.wrapping_add(1);
-        // Not a unique that the kernel gives: those are even and count from 0, one a request.
-        let unique = 1 << 63 | u64::from(self.queue.0) << 33 | u64::from(self.spare.nudges) << 1;
-        match session
-            .device()
-            .notify_retrieve(unique, transport::wire::ROOT_ID, 0, 0)
-        {
-            Ok(()) | Err(Errno::NODEV | Errno::NOTCONN) => {}
-            Err(errno) => tracing::warn!(queue = self.queue.0, %errno, "cannot nudge the queue"),
-        }
+    /// Once more entries have been registered, a request may be lined up that no commit will take,
+    /// if the last of a batch went to the blocking pool.
+    fn nudge(&mut self, session: &Session) -> Result<()> {
+        let detached = self.spare.detached.take();
+        let Some(nodeid) = detached.filter(|_| self.spare.grown && !self.ended) else {
+            return Ok(());
+        };
+        // The entry that the nudge is to take.
+        self.ring
+            .submit()
+            .or_else(retry_later)
+            .map_err(enter_failed)?;
+        self.spare.nudges.send(session, nodeid);
+        Ok(())
     }
 
     fn lost(&mut self, lost: &Lost) -> Result<()> {

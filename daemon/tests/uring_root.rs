@@ -1,0 +1,295 @@
+//! The uring transport against the kernel: a tiny file system of its own shows what the transport
+//! does, whatever the pass-through does. Needs root, `/dev/fuse` and Linux 6.14; skipped without.
+
+#[path = "uring_root/child.rs"]
+mod child;
+#[path = "uring_root/fs.rs"]
+mod fs;
+#[path = "uring_root/mount.rs"]
+mod mount;
+
+use child::{actor, lock};
+use mount::{Mounted, Options, serve_at};
+use nix::mount::MntFlags;
+use std::{
+    fs::{File, OpenOptions},
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+/// Whether this machine can run these tests; says why not.
+fn can_run() -> bool {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: needs root");
+        return false;
+    }
+    shmfuse::serve::uring::probe::ensure()
+        .inspect_err(|error| eprintln!("skipped: {error}"))
+        .is_ok()
+}
+
+fn open(path: &Path) -> File {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .expect("open")
+}
+
+/// What a process serves until it is killed.
+fn serve_forever(mountpoint: &Path) {
+    let options = Options::default();
+    let fs = Arc::new(fs::TestFs::new(options.delay));
+    let server = serve_at(mountpoint, fs, options).expect("the mount is served");
+    server.wait().expect("a clean end");
+}
+
+#[test]
+#[ignore = "the other tests start it as a process of its own"]
+fn plays_the_role_it_was_given() {
+    child::play();
+}
+
+#[test]
+fn payloads_of_every_size_go_both_ways_unchanged() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options::default());
+    let file = open(&mounted.at.path("d0"));
+    let sizes = [
+        1,
+        2,
+        511,
+        4095,
+        4096,
+        4097,
+        8192,
+        65_535,
+        131_073,
+        (1 << 20) - 1,
+        1 << 20,
+        3 << 20,
+    ];
+    for (seed, size) in sizes.into_iter().enumerate() {
+        let data: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251 + seed) as u8).collect();
+        file.set_len(0).unwrap();
+        file.write_all_at(&data, seed as u64).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), (seed + size) as u64);
+        let mut back = vec![0; size];
+        file.read_exact_at(&mut back, seed as u64).unwrap();
+        assert!(back == data, "{size} bytes");
+        assert_eq!(
+            file.read_at(&mut back, (seed + size) as u64).unwrap(),
+            0,
+            "end of file"
+        );
+    }
+    drop(file);
+    mounted.finish();
+}
+
+#[test]
+fn cached_files_are_read_ahead_and_written_back() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options::default());
+    let data: Vec<u8> = (0..8 << 20).map(|i: u32| (i ^ (i >> 9)) as u8).collect();
+    std::fs::write(mounted.at.path("c1"), &data).unwrap();
+    std::fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
+    assert!(std::fs::read(mounted.at.path("c1")).unwrap() == data);
+    mounted.finish();
+}
+
+#[test]
+fn errors_and_panics_of_the_file_system_reach_the_caller_and_nobody_else() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options::default());
+    let errno = |name: &str| mounted.at.path(name).metadata().unwrap_err().raw_os_error();
+    for _ in 0..20 {
+        assert_eq!(errno("nothing"), Some(libc::ENOENT));
+        assert_eq!(errno("panic"), Some(libc::EIO));
+        assert!(mounted.at.path("d5").metadata().is_ok());
+    }
+    mounted.finish();
+}
+
+#[test]
+fn sixty_four_processes_share_four_entries_per_queue() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options::default());
+    let mount = mounted.at.path("");
+    let actors: Vec<_> = (0..64).map(|n| actor("mix", &mount, n)).collect();
+    for actor in actors {
+        actor.succeeded();
+    }
+    mounted.finish();
+}
+
+#[test]
+fn more_waiters_for_a_lock_than_entries_all_get_it() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options {
+        depth: 1,
+        ..Options::default()
+    });
+    let path = mounted.at.path("d9");
+    let holder = open(&path);
+    lock(&holder, libc::F_WRLCK).unwrap();
+    let actors: Vec<_> = (0..40).map(|_| actor("count", &path, 5)).collect();
+    while mounted.fs.waited.load(Ordering::Relaxed) < 40 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // Every entry there was at the start is taken by a waiter; these requests need others.
+    assert!(mounted.at.path("c3").metadata().is_ok());
+    lock(&holder, libc::F_UNLCK).unwrap();
+    for actor in actors {
+        actor.succeeded();
+    }
+    let mut number = [0; 8];
+    holder.read_exact_at(&mut number, 0).unwrap();
+    assert_eq!(u64::from_le_bytes(number), 40 * 5);
+    drop(holder);
+    mounted.finish();
+}
+
+#[test]
+fn an_unlock_behind_waiters_that_took_every_entry_is_served() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options {
+        depth: 2,
+        ..Options::default()
+    });
+    let path = mounted.at.path("d9");
+    child::pin_to_cpu_0();
+    let holder = open(&path);
+    lock(&holder, libc::F_WRLCK).unwrap();
+    let slow = open(&mounted.at.path(fs::SLOW));
+    let mut actors: Vec<_> = (0..9).map(|_| actor("lock", &path, 0)).collect();
+    while mounted.fs.opened.load(Ordering::Relaxed) < 2 + 9 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // While the worker of queue 0 sleeps in one entry, one waiter takes the other, and the rest
+    // line up in the kernel, the unlock last. None of them is seen before its predecessor's commit.
+    thread::scope(|scope| {
+        scope.spawn(|| slow.read_at(&mut [0; 16], 0).unwrap());
+        thread::sleep(Duration::from_millis(100));
+        actors.iter_mut().for_each(child::Actor::go);
+        thread::sleep(Duration::from_millis(200));
+        lock(&holder, libc::F_UNLCK).unwrap();
+    });
+    for actor in actors {
+        actor.succeeded();
+    }
+    drop((holder, slow));
+    mounted.finish();
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_lock() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options::default());
+    let path = mounted.at.path("d9");
+    let holder = open(&path);
+    lock(&holder, libc::F_WRLCK).unwrap();
+    let waiters: Vec<_> = (0..6).map(|_| actor("count", &path, 1)).collect();
+    while mounted.fs.waited.load(Ordering::Relaxed) < 6 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    for waiter in waiters {
+        waiter.dies();
+    }
+    lock(&holder, libc::F_UNLCK).unwrap();
+    actor("count", &path, 1).succeeded();
+    drop(holder);
+    mounted.finish();
+}
+
+/// Takes a mount down by `end` while processes use it; everybody must end.
+fn ends_under_load(end: impl FnOnce(&Mounted)) {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options {
+        delay: Duration::from_micros(100),
+        ..Options::default()
+    });
+    let mount = mounted.at.path("");
+    let actors: Vec<_> = (0..16).map(|n| actor("hammer", &mount, n)).collect();
+    thread::sleep(Duration::from_millis(500));
+    end(&mounted);
+    drop(mounted.wait());
+    for actor in actors {
+        actor.ends();
+    }
+}
+
+#[test]
+fn an_abort_under_load_ends_everybody() {
+    ends_under_load(|mounted| {
+        mounted
+            .at
+            .unmount(MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
+    });
+}
+
+#[test]
+fn a_stop_of_the_session_under_load_ends_the_threads() {
+    ends_under_load(|mounted| mounted.session.stop());
+}
+
+#[test]
+fn a_lazy_umount_under_load_lets_the_processes_go_on() {
+    if !can_run() {
+        return;
+    }
+    let mounted = Mounted::new(Options::default());
+    let mount = mounted.at.path("");
+    let mut actors: Vec<_> = (0..8).map(|n| actor("hammer", &mount, n)).collect();
+    thread::sleep(Duration::from_millis(300));
+    mounted.at.unmount(MntFlags::MNT_DETACH);
+    for actor in &mut actors {
+        actor.kill();
+    }
+    for actor in actors {
+        actor.ends();
+    }
+    mounted
+        .wait()
+        .expect("the connection ends with its last user");
+}
+
+#[test]
+fn a_killed_daemon_leaves_nobody_in_d_state() {
+    if !can_run() {
+        return;
+    }
+    for round in 0..5 {
+        let dir = mount::Mountpoint::new();
+        let mut daemon = actor("daemon", &dir.path(""), 0);
+        dir.wait_until_served();
+        let mount = dir.path("");
+        let actors: Vec<_> = (0..16).map(|n| actor("hammer", &mount, n)).collect();
+        thread::sleep(Duration::from_millis(300 + round * 37));
+        daemon.kill();
+        assert!(daemon.ended().is_some());
+        for actor in actors {
+            actor.ends();
+        }
+        dir.unmount(MntFlags::empty());
+    }
+}

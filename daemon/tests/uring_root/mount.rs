@@ -1,0 +1,179 @@
+//! A mount of the test file system in a directory of its own, taken down whatever happens.
+
+use super::fs::TestFs;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use shmfuse::{
+    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
+    error::Result,
+    fuse::{Device, Session},
+    serve::{self, Server},
+};
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// A test that takes longer hangs.
+const WATCHDOG: Duration = Duration::from_secs(120);
+
+/// Where it is mounted. Dropping it aborts the connection.
+#[derive(Debug)]
+pub struct Mountpoint(TempDir);
+
+impl Mountpoint {
+    /// A directory of its own.
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("tempdir"))
+    }
+
+    /// Waits until another process serves the mount.
+    pub fn wait_until_served(&self) {
+        for _ in 0..1000 {
+            if self.path("d0").exists() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} is not served", self.0.path().display());
+    }
+
+    /// The path of `name` in the mount.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// umount(2) with `flags`.
+    pub fn unmount(&self, flags: MntFlags) {
+        umount2(self.0.path(), flags).expect("umount2");
+    }
+}
+
+impl Drop for Mountpoint {
+    fn drop(&mut self) {
+        // MNT_FORCE aborts the connection, so that nobody is left waiting; either may fail because
+        // the test has unmounted already.
+        let _ = umount2(self.0.path(), MntFlags::MNT_FORCE);
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// A mount being served by this process.
+#[derive(Debug)]
+pub struct Mounted {
+    pub at: Mountpoint,
+    pub fs: Arc<TestFs>,
+    pub session: Arc<Session>,
+    served: JoinHandle<Result<()>>,
+    _watchdog: Watchdog,
+}
+
+/// How a test mounts.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub kind: TransportKind,
+    pub depth: usize,
+    pub delay: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kind: TransportKind::Uring,
+            depth: 4,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+impl Mounted {
+    /// Mounts and serves.
+    pub fn new(options: Options) -> Self {
+        let at = Mountpoint::new();
+        let watchdog = Watchdog::new(at.0.path());
+        let fs = Arc::new(TestFs::new(options.delay));
+        let server = serve_at(at.0.path(), Arc::clone(&fs), options).expect("the mount is served");
+        let session = Arc::clone(server.session());
+        let served = thread::spawn(move || server.wait());
+        Self {
+            at,
+            fs,
+            session,
+            served,
+            _watchdog: watchdog,
+        }
+    }
+
+    /// Waits until every serving thread has ended.
+    pub fn wait(self) -> Result<()> {
+        self.served.join().expect("Server::wait does not panic")
+    }
+
+    /// Unmounts an idle mount, and expects a clean end.
+    pub fn finish(self) {
+        self.at.unmount(MntFlags::empty());
+        self.wait().expect("a clean end");
+    }
+}
+
+/// Mounts at `mountpoint` and starts the transport.
+pub fn serve_at(mountpoint: &Path, fs: Arc<TestFs>, options: Options) -> Result<Server> {
+    if options.kind == TransportKind::Uring {
+        serve::uring::probe::ensure()?;
+    }
+    let device = Device::open()?;
+    let data = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
+        device.as_fd().as_raw_fd()
+    );
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("uring_root"),
+        mountpoint,
+        Some("fuse"),
+        flags,
+        Some(data.as_str()),
+    )
+    .expect("mount(2)");
+    let config = Config {
+        lower: "/".into(),
+        mountpoint: mountpoint.into(),
+        transport: TransportChoice::Only(options.kind),
+        data: DataChoice::Copy,
+        cache: CachePolicy::Strict,
+        threads: 4,
+        queue_depth: options.depth,
+        max_write: 1 << 20,
+        max_background: 64,
+        mount: MountOptions::default(),
+        inject_delay: None,
+    };
+    let session = Session::handshake(device, fs, Arc::new(config), options.kind)?;
+    serve::start(session)
+}
+
+/// Aborts the mount, and the process, if a test hangs: a failure that is seen is better than one
+/// that blocks the machine.
+#[derive(Debug)]
+struct Watchdog {
+    _alive: mpsc::Sender<()>,
+}
+
+impl Watchdog {
+    fn new(mountpoint: &Path) -> Self {
+        let (alive, ended) = mpsc::channel::<()>();
+        let mountpoint = mountpoint.to_path_buf();
+        thread::spawn(move || {
+            if ended.recv_timeout(WATCHDOG) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = umount2(&mountpoint, MntFlags::MNT_FORCE);
+                let _ = umount2(&mountpoint, MntFlags::MNT_DETACH);
+                eprintln!("the test hangs: {} was aborted", mountpoint.display());
+                std::process::exit(101);
+            }
+        });
+        Self { _alive: alive }
+    }
+}
