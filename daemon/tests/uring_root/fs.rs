@@ -225,4 +225,8 @@ impl FileSystem for TestFs {
     }
 
     fn destroy(&self) {}
+
+    fn holdings(&self) -> String {
+        String::new()
+    }
 }

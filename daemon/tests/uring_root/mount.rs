@@ -140,6 +140,7 @@ pub fn serve_at(mountpoint: &Path, fs: Arc<TestFs>, options: Options) -> Result<
     .expect("mount(2)");
     let config = Config {
         lower: "/".into(),
+        lower_stack_depth: 0,
         mountpoint: mountpoint.into(),
         transport: TransportChoice::Only(options.kind),
         data: DataChoice::Copy,
