@@ -170,6 +170,10 @@ fn said(thing: String, output: &Output) -> Error {
     let why = line.trim_start_matches("fusermount3: ");
     let remedy = if why.contains("user_allow_other") {
         "write user_allow_other into /etc/fuse.conf, or leave allow_other out"
+    } else if why.contains("/dev/fuse: Permission denied") {
+        "as root: chmod 666 /dev/fuse"
+    } else if why.contains("/dev/fuse") {
+        "modprobe fuse; in a container: --device /dev/fuse"
     } else {
         ""
     };

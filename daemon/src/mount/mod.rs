@@ -16,7 +16,10 @@ use crate::{
     config::Config,
     error::{Error, Result},
 };
-use rustix::thread::CapabilitySet;
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, open},
+    thread::CapabilitySet,
+};
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
@@ -56,22 +59,19 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Finds the mount that has just been made, and makes sure that it covers none of ours: two
-    /// commands may have started at once, and the later one backs out.
+    /// Finds the mount that has just been made.
     fn new(mountpoint: &Path) -> Result<Self> {
         let table = MountTable::read()?;
-        let Some(mount) = table.top(mountpoint).filter(|mount| mount.is_ours()) else {
-            let place = mountpoint.display().to_string();
-            return Err(Error::refused(place, "another mount has covered it", ""));
-        };
-        let mounted = Self {
-            mountpoint: mountpoint.to_owned(),
-            device: mount.device,
-            attached: true,
-        };
-        match table.below(mount) {
-            Some(below) if below.is_ours() => Err(table::already_mounted(below)),
-            _ => Ok(mounted),
+        match table.top(mountpoint).filter(|mount| mount.is_ours()) {
+            Some(mount) => Ok(Self {
+                mountpoint: mountpoint.to_owned(),
+                device: mount.device,
+                attached: true,
+            }),
+            None => {
+                let place = mountpoint.display().to_string();
+                Err(Error::refused(place, "another mount has covered it", ""))
+            }
         }
     }
 
@@ -123,6 +123,7 @@ impl Drop for Mounted {
 ///
 /// What [`kernel::mount`] says, or a mount of ours that was faster.
 pub fn mount(config: &Config, device: impl AsFd) -> Result<Mounted> {
+    let _turn = Turn::take(&config.mountpoint)?;
     kernel::mount(config, device.as_fd())?;
     Mounted::new(&config.mountpoint)
 }
@@ -133,8 +134,37 @@ pub fn mount(config: &Config, device: impl AsFd) -> Result<Mounted> {
 ///
 /// What [`fusermount::mount`] says, or a mount of ours that was faster.
 pub fn mount_by_helper(config: &Config) -> Result<(Mounted, OwnedFd)> {
+    let _turn = Turn::take(&config.mountpoint)?;
     let device = fusermount::mount(config)?;
     Ok((Mounted::new(&config.mountpoint)?, device))
+}
+
+/// The right to mount at a place, while it is held: of commands that start at once, the first
+/// mounts and the others see that. It is a lock on the directory below the mount; one that this
+/// user may not read, or whose file system has no locks, is not protected.
+#[derive(Debug)]
+struct Turn {
+    _locked: Option<OwnedFd>,
+}
+
+impl Turn {
+    /// Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// shmfuse is mounted there by now.
+    fn take(mountpoint: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let locked = open(mountpoint, flags, Mode::empty())
+            .and_then(|dir| flock(&dir, FlockOperation::LockExclusive).map(|()| dir));
+        let table = MountTable::read()?;
+        match table.top(mountpoint).filter(|mount| mount.is_ours()) {
+            Some(mount) => Err(table::already_mounted(mount)),
+            None => Ok(Self {
+                _locked: locked.ok(),
+            }),
+        }
+    }
 }
 
 /// Unmounts what is on top at `mountpoint`, an absolute path without symbolic links.

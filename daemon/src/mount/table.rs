@@ -78,13 +78,6 @@ impl MountTable {
             .find(|mount| !lowest_first.iter().any(|other| other.parent == mount.id))
     }
 
-    /// The mount that `mount` covers completely: it lies at the same place.
-    pub fn below(&self, mount: &Mount) -> Option<&Mount> {
-        self.0
-            .iter()
-            .find(|other| other.id == mount.parent && other.mountpoint == mount.mountpoint)
-    }
-
     /// Whether this file system is mounted anywhere.
     pub fn has(&self, device: DeviceNumber) -> bool {
         self.0.iter().any(|mount| mount.device == device)
@@ -180,9 +173,7 @@ mod tests {
         let table = MountTable::parse(TABLE.as_bytes());
         let top = table.top(Path::new("/mnt")).unwrap();
         assert_eq!((top.id, top.device.minor), (31, 41));
-        let below = table.below(top).unwrap();
-        assert!(below.is_ours() && below.id == 30);
-        assert_eq!(table.below(below), None);
+        assert!(!top.is_ours());
     }
 
     #[test]
