@@ -3,7 +3,7 @@
 use super::{Answer, Body, Errno, Exchange, FileSystem, ServeThread};
 use bytemuck::Pod;
 use std::os::{fd::BorrowedFd, unix::fs::FileExt};
-use transport::wire::{InHeader, Opcode};
+use transport::wire::{ExtHeader, InHeader, Opcode};
 
 /// Length of the memory that a [`FakeExchange`] lends for a reply, in bytes.
 pub const OUT_LEN: usize = 1 << 20;
@@ -72,6 +72,20 @@ impl FakeExchange {
     #[must_use]
     pub fn name(self, name: &str) -> Self {
         self.bytes(name.as_bytes()).bytes(&[0])
+    }
+
+    /// An extension at its end, padded to a multiple of 8 bytes.
+    #[must_use]
+    pub fn extension(mut self, kind: u32, body: &[u8]) -> Self {
+        let size = (size_of::<ExtHeader>() + body.len()).next_multiple_of(8);
+        let head = ExtHeader {
+            size: size as u32,
+            kind,
+        };
+        let padding = size - size_of::<ExtHeader>() - body.len();
+        self.header.total_extlen += (size / 8) as u16;
+        self = self.bytes(bytemuck::bytes_of(&head)).bytes(body);
+        self.bytes(&[0; 8][..padding])
     }
 
     /// Lets `fs` answer, and returns the reply's body as the kernel would get it.

@@ -193,6 +193,14 @@ impl ThreadCreds {
     }
 }
 
+impl Drop for ThreadCreds {
+    /// The thread gets back what it let go of. A failure changes nothing that matters to a thread
+    /// that serves no more.
+    fn drop(&mut self) {
+        let _ = self.with_fsetid();
+    }
+}
+
 /// While it lives the thread acts as a caller; see [`ThreadCreds::act_as`].
 #[derive(Debug)]
 #[must_use = "the thread acts as the caller only while this lives"]

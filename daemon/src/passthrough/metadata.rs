@@ -2,10 +2,9 @@
 
 use super::{Passthrough, attr, inode::Inode, proc_fd, sys};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
+use nix::unistd::{AccessFlags, faccessat};
 use rustix::{
-    fs::{
-        Access, AtFlags, Gid, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
-    },
+    fs::{AtFlags, Gid, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid},
     io::retry_on_intr,
 };
 use std::{
@@ -100,12 +99,14 @@ impl Passthrough {
         let AccessIn { mask, .. } = exchange.arg()?;
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
-        let access = Access::from_bits(mask).ok_or(Errno::INVAL)?;
+        let access = AccessFlags::from_bits(mask as i32).ok_or(Errno::INVAL)?;
         let mut acting = thread.creds.act_as(exchange.header(), 0, &[])?;
         if exchange.header().uid != 0 {
             acting.without_overrides()?;
         }
-        rustix::fs::accessat(&*fd, c"", access, AtFlags::EACCESS | AtFlags::EMPTY_PATH)?;
+        // By the credentials of now, of the descriptor itself (faccessat2(2)).
+        let flags = nix::fcntl::AtFlags::AT_EACCESS | nix::fcntl::AtFlags::AT_EMPTY_PATH;
+        faccessat(&*fd, c"", access, flags).map_err(|e| Errno::from_raw_os_error(e as i32))?;
         Ok(Body::Empty)
     }
 

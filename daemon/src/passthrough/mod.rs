@@ -24,6 +24,8 @@ pub mod backing_table;
 pub mod creds;
 mod data;
 pub mod directory;
+#[cfg(test)]
+mod directory_tests;
 mod extent;
 pub mod fd_cache;
 pub mod file_handle;
@@ -41,9 +43,13 @@ pub mod lower;
 #[cfg(test)]
 mod lower_tests;
 pub mod metadata;
+#[cfg(test)]
+mod metadata_tests;
 pub mod mount_fd;
 pub mod names;
 pub mod namespace;
+#[cfg(test)]
+mod namespace_tests;
 mod open;
 pub mod open_directory;
 pub mod open_file;
