@@ -3,8 +3,8 @@
 use crate::{
     config::{TransportChoice, TransportKind},
     error::{Error, Result},
+    serve::uring::probe,
 };
-use io_uring::{IoUring, cqueue, squeue};
 use std::{fs, io, path::Path};
 
 /// The switch of FUSE-over-io_uring (fs/fuse/dev_uring.c, `enable_uring`). The kernel offers it at
@@ -45,7 +45,7 @@ pub enum Lack {
     /// Its switch is off, and cannot be turned on by this user.
     SwitchedOff(io::Error),
     /// This user cannot have an io_uring at all.
-    NoRing(io::Error),
+    NoRing(Error),
 }
 
 /// Whether FUSE-over-io_uring can be used; turns it on if need be and allowed.
@@ -55,7 +55,7 @@ pub enum Lack {
 /// What is lacking.
 pub fn uring() -> Result<(), Lack> {
     switch_on(Path::new(ENABLE_URING))?;
-    ring().map_err(Lack::NoRing)
+    probe::ring().map_err(Lack::NoRing)
 }
 
 /// Makes sure that the switch is on.
@@ -77,13 +77,6 @@ fn switch_on(switch: &Path) -> Result<(), Lack> {
     }
 }
 
-/// Makes a ring with the entries that FUSE commands need, and drops it.
-pub fn ring() -> io::Result<()> {
-    IoUring::<squeue::Entry128, cqueue::Entry>::builder()
-        .build(1)
-        .map(drop)
-}
-
 impl Lack {
     /// The lack as an error with its remedy.
     pub fn into_error(self) -> Error {
@@ -98,8 +91,7 @@ impl Lack {
                 "switched off",
                 format!("as root: echo Y > {ENABLE_URING}; or --transport classic"),
             ),
-            Self::NoRing(source) => Error::system("cannot create an io_uring", source)
-                .with_remedy("as root: sysctl kernel.io_uring_disabled=0; or --transport classic"),
+            Self::NoRing(error) => error,
         }
     }
 }

@@ -26,8 +26,8 @@ fn can_run() -> bool {
         eprintln!("skipped: needs root");
         return false;
     }
-    shmfuse::serve::uring::probe::ensure()
-        .inspect_err(|error| eprintln!("skipped: {error}"))
+    shmfuse::select::uring()
+        .inspect_err(|lack| eprintln!("skipped: {lack:?}"))
         .is_ok()
 }
 

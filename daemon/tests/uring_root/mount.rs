@@ -6,6 +6,7 @@ use shmfuse::{
     config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
     error::Result,
     fuse::{Device, Session},
+    select,
     serve::{self, Server},
 };
 use std::{
@@ -122,7 +123,7 @@ impl Mounted {
 /// Mounts at `mountpoint` and starts the transport.
 pub fn serve_at(mountpoint: &Path, fs: Arc<TestFs>, options: Options) -> Result<Server> {
     if options.kind == TransportKind::Uring {
-        serve::uring::probe::ensure()?;
+        select::uring().map_err(select::Lack::into_error)?;
     }
     let device = Device::open()?;
     let data = format!(

@@ -7,7 +7,10 @@
     reason = "commands carry addresses; completions are what makes an entry ours"
 )]
 
-use super::entry::{Arrived, Commit, EntryIndex, Lost, QueueId};
+use super::{
+    entry::{Arrived, Commit, EntryIndex, Lost, QueueId},
+    probe,
+};
 use crate::error::{Error, Result};
 use io_uring::{IoUring, cqueue, opcode, squeue::Entry128, types};
 use std::{
@@ -102,17 +105,12 @@ impl PrivateRing {
     /// What io_uring_setup(2) says, with the remedy.
     pub fn new(queue: QueueId, device: BorrowedFd<'_>, depth: usize) -> Result<Self> {
         let entries = (depth as u32 + 1).next_power_of_two().max(8);
-        let uring = IoUring::<Entry128, cqueue::Entry>::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_submit_all()
-            .setup_no_sqarray()
+        let uring = probe::ring_builder()
             // An entry has one completion at a time. Twice as many leave room for growth; beyond
             // that the kernel keeps them (IORING_FEAT_NODROP).
             .setup_cqsize(entries * 2)
-            .dontfork()
             .build(entries)
-            .map_err(super::probe::setup_error)?;
+            .map_err(probe::setup_error)?;
         uring
             .submitter()
             .register_files(&[device.as_raw_fd()])
