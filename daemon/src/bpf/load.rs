@@ -9,8 +9,11 @@ use aya::{
     util::nr_cpus,
 };
 
-use super::{Counters, MountDevice, mapping::MappedArray, offsets::Offsets};
-use crate::error::{Error, Result};
+use super::{Counters, mapping::MappedArray, offsets::Offsets};
+use crate::{
+    error::{Error, Result},
+    mount::table::DeviceNumber,
+};
 
 /// The eBPF crate, compiled by build.rs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/shmfuse.bpf.o"));
@@ -82,20 +85,19 @@ impl Programs {
         })
     }
 
-    /// Makes the programs count the requests of `mount`, from now on, and of no other.
+    /// Makes the programs count the requests of the mount of this device number, from now on, and of
+    /// no other.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if the kernel refuses the update of its map, for which no reason is known.
-    pub fn watch(&mut self, mount: MountDevice) -> Result<()> {
-        self.mount
-            .set(0, mount.as_kernel_u32(), 0)
-            .map_err(|error| {
-                Error::system(
-                    "cannot name the mount to the kernel programs",
-                    io::Error::other(error),
-                )
-            })
+    pub fn watch(&mut self, mount: DeviceNumber) -> Result<()> {
+        // the kernel's `dev_t` in memory, `MKDEV` of include/linux/kdev_t.h
+        let device = mount.major << 20 | mount.minor;
+        self.mount.set(0, device, 0).map_err(|error| {
+            let error = io::Error::other(error);
+            Error::system("cannot name the mount to the kernel programs", error)
+        })
     }
 
     /// What the programs counted.

@@ -4,7 +4,6 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`load`] | the programs of one mount: load, attach, let go |
-//! | [`mount`] | how the kernel's half tells one mount from another |
 //! | [`offsets`] | where the fields of the kernel's structures lie, from its BTF |
 //! | [`mapping`] | array maps as memory of this process (unsafe) |
 //! | [`counters`] | the counted requests, added up over the CPUs |
@@ -16,9 +15,7 @@
 pub mod counters;
 pub mod load;
 pub mod mapping;
-pub mod mount;
 pub mod offsets;
 
 pub use counters::{Counters, OpcodeCounts, Snapshot};
 pub use load::Programs;
-pub use mount::MountDevice;

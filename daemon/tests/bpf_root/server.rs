@@ -15,7 +15,7 @@ use nix::{
     errno::Errno,
     mount::{MntFlags, MsFlags, mount, umount2},
 };
-use shmfuse::bpf::MountDevice;
+use shmfuse::mount::table::{DeviceNumber, MountTable};
 use tempfile::TempDir;
 use transport::wire::{AttrOut, InHeader, InitOut, Opcode, OutHeader};
 
@@ -68,9 +68,10 @@ impl Mount {
         self.dir.path()
     }
 
-    /// The mount as the kernel programs know it.
-    pub fn device(&self) -> MountDevice {
-        MountDevice::mounted_on(self.root()).expect("our mount is listed")
+    /// What tells this mount from others.
+    pub fn device(&self) -> DeviceNumber {
+        let table = MountTable::read().expect("/proc is mounted");
+        table.top(self.root()).expect("our mount is listed").device
     }
 
     /// What was served so far.
