@@ -3,8 +3,8 @@
 //! Written by: the programs `fuse_request_send` and `fuse_request_end`, each in the element of the
 //! CPU it runs on. Read by: the daemon, at any time, without a system call. Every word only grows,
 //! so nothing is handed over and there is no order to keep: whoever adds up the elements sees, of
-//! each word by itself, a value it had at some moment while he read. Two words may be apart by
-//! the requests of that time.
+//! each word by itself, a value it had at some moment while it was read. Two words may be apart
+//! by the requests of that time.
 //!
 //! Facts about the kernel, from fs/fuse/dev.c and dev_uring.c of Linux 6.18:
 //!
@@ -13,9 +13,7 @@
 //!   over an io_uring passes `fuse_request_end` only: it is counted as ended and unmatched, and
 //!   its latency is not known.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
-use crate::wire::Opcode;
+use crate::{sync::Tally, wire::Opcode};
 
 /// How many classes of latency are told apart.
 pub const LATENCY_CLASSES: usize = 35;
@@ -101,50 +99,28 @@ impl LatencyClass {
     }
 }
 
-/// A number that only grows, and wraps after 2^64. One side of the boundary writes it, the other
-/// reads it.
-#[repr(transparent)]
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds `n`.
-    #[inline(always)]
-    pub fn add(&self, n: u64) {
-        // Relaxed: nothing else depends on this word. The result stays unused, which is what makes
-        // this right on the BPF machine, where a relaxed addition whose result is used is
-        // miscompiled (LLVM issue 210280).
-        self.0.fetch_add(n, Ordering::Relaxed);
-    }
-
-    /// The number so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// The requests of one opcode, as counted on one CPU. A request may be sent on one CPU and end on
 /// another: only sums over all CPUs mean anything.
 #[repr(C)]
 #[derive(Debug)]
 pub struct OpcodeStats {
     /// Requests that the kernel queued for the daemon.
-    pub sent: Counter,
+    pub sent: Tally,
     /// Requests that came to an end: answered, aborted, or, where no answer is due, read.
-    pub ended: Counter,
+    pub ended: Tally,
     /// Of the ended ones, those with an error.
-    pub failed: Counter,
+    pub failed: Tally,
     /// Of the ended ones, those whose sending was not seen: their latency is not known.
-    pub unmatched: Counter,
+    pub unmatched: Tally,
     /// Nanoseconds from sending to end, of all the requests in `latency` together.
-    pub latency_sum_ns: Counter,
-    latency: [Counter; LATENCY_CLASSES],
+    pub latency_sum_ns: Tally,
+    latency: [Tally; LATENCY_CLASSES],
 }
 
 impl OpcodeStats {
     /// The requests whose time from sending to end is in `class`.
     #[inline(always)]
-    pub fn latency(&self, class: LatencyClass) -> &Counter {
+    pub fn latency(&self, class: LatencyClass) -> &Tally {
         &self.latency[class.index()]
     }
 }
@@ -154,7 +130,7 @@ impl OpcodeStats {
 #[derive(Debug)]
 pub struct CpuStats {
     /// Requests whose start could not be kept: their ends will be unmatched.
-    pub starts_dropped: Counter,
+    pub starts_dropped: Tally,
     reserved: [u64; 7],
     opcodes: [OpcodeStats; Opcode::TABLE_LEN],
 }
@@ -167,6 +143,8 @@ impl CpuStats {
     }
 }
 
+// loom's atomics have another size
+#[cfg(not(shmfuse_loom))]
 const _: () = {
     assert!(Opcode::TABLE_LEN.is_power_of_two());
     assert!(size_of::<OpcodeStats>() == 5 * 64);

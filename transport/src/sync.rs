@@ -286,6 +286,8 @@ words! {
     LookupWord(AtomicU64: u64);
     /// A count with one writer. SP-STAT.
     Counter(AtomicU64: u64);
+    /// A count with any number of writers, by which nothing is ordered.
+    Tally(AtomicU64: u64);
     /// Whether the mount runs or closes. SP-SESSION.
     SessionWord(AtomicU32: u32);
 }
@@ -568,6 +570,20 @@ impl Counter {
     #[inline(always)]
     pub fn read(&self) -> u64 {
         self.0.load(point!(StatReadRelaxed, Acquire))
+    }
+}
+
+impl Tally {
+    /// Adds to the count.
+    #[inline(always)]
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, AcqRel);
+    }
+
+    /// The count so far.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
     }
 }
 

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// be an atomic: user space holds a shared reference while the programs write.
 pub unsafe trait MapElement: Sized {}
 
-// SAFETY: integers only, and those that programs write are `Counter`s, which are atomics.
+// SAFETY: integers only, and those that programs write are `Tally`s, which are atomics.
 unsafe impl MapElement for CpuStats {}
 
 /// The elements of an array map with `BPF_F_MMAPABLE`, mapped to be read.
