@@ -77,6 +77,7 @@ impl Plan {
         let mounted = self.mount_all(lower, mountpoints.path())?;
         let mut rows = Vec::new();
         for workload in &self.workloads {
+            let mut of_workload = Vec::new();
             for round in 0..self.warm_ups + self.repetitions {
                 for turn in 0..self.variants.len() {
                     // Each round starts with another variant, so that none is always behind the
@@ -87,17 +88,23 @@ impl Plan {
                     let (figures, latency_curve_ns) = once(workload.as_ref(), variant, mounted)
                         .with_context(|| format!("{} on {}", workload.name(), variant.name))?;
                     if let Some(repetition) = round.checked_sub(self.warm_ups) {
-                        rows.push(Row {
-                            workload: workload.name(),
-                            measure: workload.measure(),
-                            variant: variant.name.clone(),
-                            repetition,
-                            figures,
-                            latency_curve_ns,
-                        });
+                        of_workload.push((
+                            index,
+                            Row {
+                                workload: workload.name(),
+                                measure: workload.measure(),
+                                variant: variant.name.clone(),
+                                repetition,
+                                figures,
+                                latency_curve_ns,
+                            },
+                        ));
                     }
                 }
             }
+            // In the plan's order again: the first variant of a workload is its baseline.
+            of_workload.sort_by_key(|&(index, _)| index);
+            rows.extend(of_workload.into_iter().map(|(_, row)| row));
         }
         Ok(rows)
     }
@@ -190,6 +197,21 @@ mod tests {
             .map(|e| e.unwrap())
             .collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn rows_come_in_the_order_of_the_plan() {
+        let lower = tempfile::tempdir().unwrap();
+        let other = Variant {
+            name: "another".into(),
+            how: How::Native,
+        };
+        let rows = plan(vec![Variant::native(), other])
+            .run(lower.path(), |_| ())
+            .unwrap();
+        let names: Vec<&str> = rows.iter().map(|row| row.variant.as_str()).collect();
+        let each = ["native", "native", "another", "another"];
+        assert_eq!(names, [each, each].concat());
     }
 
     #[test]

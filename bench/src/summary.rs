@@ -50,7 +50,6 @@ pub fn summarize(rows: &[Row]) -> Vec<Summary> {
             keys.push(key);
         }
     }
-    // Rounds rotate the order of variants, so the order of first appearance is the plan's.
     keys.iter()
         .map(|&(workload, variant)| {
             let baseline = keys
