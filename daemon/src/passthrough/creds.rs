@@ -239,6 +239,12 @@ impl Drop for ActingAs<'_> {
         if self.gid_set {
             setfsgid(Gid::from_raw(self.creds.gid));
         }
+        let creds = &mut *self.creds;
+        let overrides = creds.full.effective.intersection(PERMISSION_OVERRIDES);
+        if let Err(errno) = creds.set_effective(creds.effective.union(overrides)) {
+            // As below; what the thread serves next is refused rather than allowed too much.
+            tracing::error!("cannot take back what overrides permissions: {errno}");
+        }
         if self.groups_set
             && let Err(errno) = set_thread_groups(&[])
         {

@@ -1,6 +1,6 @@
 //! READ, WRITE, POLL.
 
-use super::{Passthrough, open_file::OpenFile};
+use super::{Passthrough, open_file::OpenFile, privileges::changing};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -74,19 +74,10 @@ fn write_as_caller(
     open: &OpenFile,
     request: &WriteIn,
 ) -> Result<usize, Errno> {
-    let len = request.size as usize;
-    if !request.write_flags.contains(WriteFlags::KILL_SUIDGID) {
-        thread.creds.with_fsetid()?;
-        return exchange.write_to(open.as_fd(), request.offset, len);
-    }
-    if !open.asks_for_groups() {
-        thread.creds.without_fsetid()?;
-        return exchange.write_to(open.as_fd(), request.offset, len);
-    }
-    let caller = *exchange.header();
-    let mut acting = thread.creds.act_as(&caller, 0, &[])?;
-    acting.without_fsetid()?;
-    exchange.write_to(open.as_fd(), request.offset, len)
+    let keeps = !request.write_flags.contains(WriteFlags::KILL_SUIDGID);
+    let caller = exchange.header();
+    let _acting = changing(&mut thread.creds, caller, keeps, open.sgid_group())?;
+    exchange.write_to(open.as_fd(), request.offset, request.size as usize)
 }
 
 /// One write is to be durable though the file was not opened so (`RWF_DSYNC`, or a mount option

@@ -1,10 +1,10 @@
 //! LSEEK, FALLOCATE, COPY_FILE_RANGE: where a file has data, and moving it about.
 
-use super::Passthrough;
+use super::{Passthrough, creds::ActingAs, open_file::OpenFile, privileges::changing};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::fs::{FallocateFlags, SeekFrom};
 use transport::wire::{
-    CopyFileRangeIn, CopyFileRangeOut, FallocateIn, LseekIn, LseekOut, Opcode, WriteOut,
+    CopyFileRangeIn, CopyFileRangeOut, FallocateIn, InHeader, LseekIn, LseekOut, Opcode, WriteOut,
 };
 
 /// What one COPY_FILE_RANGE copies at most, in bytes: 64 MiB. More would hold up a serving thread
@@ -39,7 +39,7 @@ impl Passthrough {
     ) -> Answer {
         let request: FallocateIn = exchange.arg()?;
         let open = self.open_file(request.fh)?;
-        clear_suid_as_caller(thread, exchange)?;
+        let _acting = changing_as_caller(thread, exchange.header(), &open)?;
         let mode = FallocateFlags::from_bits_retain(request.mode);
         rustix::fs::fallocate(&*open, mode, request.offset, request.length)?;
         Ok(Body::Empty)
@@ -57,11 +57,12 @@ impl Passthrough {
         if request.flags != 0 {
             return Err(Errno::INVAL);
         }
-        clear_suid_as_caller(thread, exchange)?;
+        let acting = changing_as_caller(thread, exchange.header(), &target)?;
         let (mut from, mut to) = (request.off_in, request.off_out);
         let len = request.len.min(COPY_MAX) as usize;
         let copied =
             rustix::fs::copy_file_range(&*source, Some(&mut from), &*target, Some(&mut to), len)?;
+        drop(acting);
         if exchange.header().opcode == Opcode::COPY_FILE_RANGE_64 {
             return exchange.reply(&CopyFileRangeOut {
                 bytes_copied: copied as u64,
@@ -76,14 +77,16 @@ impl Passthrough {
 }
 
 /// These change a file as a write does, but their requests do not say whether the caller has
-/// CAP_FSETID: whoever is not root is taken not to.
-fn clear_suid_as_caller(
-    thread: &mut ServeThread,
-    exchange: &(dyn Exchange + '_),
-) -> Result<(), Errno> {
-    if exchange.header().uid == 0 {
-        thread.creds.with_fsetid()
-    } else {
-        thread.creds.without_fsetid()
-    }
+/// CAP_FSETID: root is taken to have it, and nobody else.
+fn changing_as_caller<'a>(
+    thread: &'a mut ServeThread,
+    caller: &InHeader,
+    open: &OpenFile,
+) -> Result<Option<ActingAs<'a>>, Errno> {
+    changing(
+        &mut thread.creds,
+        caller,
+        caller.uid == 0,
+        open.sgid_group(),
+    )
 }

@@ -110,6 +110,15 @@ impl<T> HandleTable<T> {
         self.shards.iter().map(open).sum()
     }
 
+    /// Whether some handle names a value of which `holds` is true. Looks at every handle.
+    pub fn any(&self, holds: impl Fn(&T) -> bool) -> bool {
+        self.shards.iter().any(|shard| {
+            let shard = read(shard);
+            let mut values = shard.slots.iter().filter_map(|slot| slot.value.as_deref());
+            values.any(&holds)
+        })
+    }
+
     /// Whether no handle names anything.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

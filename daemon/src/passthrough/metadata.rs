@@ -1,6 +1,11 @@
 //! Attributes: GETATTR, STATX, SETATTR, ACCESS, READLINK, STATFS.
 
-use super::{Passthrough, attr, inode::Inode, proc_fd, sys};
+use super::{
+    Passthrough, attr,
+    inode::Inode,
+    privileges::{changing, sgid_group, supplementary},
+    proc_fd, sys,
+};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use nix::unistd::{AccessFlags, faccessat};
 use rustix::{
@@ -65,19 +70,23 @@ impl Passthrough {
                 path_fd.as_fd()
             }
         };
-        if owner_changes(valid) {
+        let after_capabilities = self.writers.take(&header);
+        if valid.intersects(SetattrValid::UID | SetattrValid::GID) {
             change_owner(thread, &header, fd, &arg)?;
+        } else if is_of_nothing(valid) && !after_capabilities {
+            let stat = self.lower.stat_fd(fd)?;
+            if header.uid == 0 || header.uid == stat.stx_uid {
+                change_owner(thread, &header, fd, &arg)?;
+            }
         }
         if valid.contains(SetattrValid::MODE) {
             thread.creds.with_fsetid()?;
             chmod(fd, arg.mode & 0o7777)?;
         }
         if valid.contains(SetattrValid::SIZE) {
-            if valid.contains(SetattrValid::KILL_SUIDGID) {
-                thread.creds.without_fsetid()?;
-            } else {
-                thread.creds.with_fsetid()?;
-            }
+            let keeps = !valid.contains(SetattrValid::KILL_SUIDGID);
+            let sgid_group = self.sgid_group(&inode, keeps)?;
+            let _acting = changing(&mut thread.creds, &header, keeps, sgid_group)?;
             match &open {
                 Some(open) => retry_on_intr(|| rustix::fs::ftruncate(open, arg.size))?,
                 None => self.truncate(&inode, arg.size)?,
@@ -163,10 +172,12 @@ impl Passthrough {
 }
 
 /// chown(2) with neither owner nor group comes as a SETATTR of nothing (`iattr_to_fattr`,
-/// fs/fuse/dir.c), and natively moves ctime and clears suid and sgid.
-fn owner_changes(valid: SetattrValid) -> bool {
+/// fs/fuse/dir.c), and natively moves ctime and clears suid and sgid. It comes from anybody: the
+/// kernel finds nothing in it to forbid. It also comes before a write to a file that has something
+/// to lose (see [`super::privileges`]), and such a write is the one that clears.
+fn is_of_nothing(valid: SetattrValid) -> bool {
     let nothing = SetattrValid::FH | SetattrValid::LOCKOWNER | SetattrValid::KILL_SUIDGID;
-    valid.intersects(SetattrValid::UID | SetattrValid::GID) || valid.difference(nothing).is_empty()
+    valid.difference(nothing).is_empty()
 }
 
 /// Changes owner and group for the caller: a caller without CAP_FSETID loses sgid where it is not
@@ -184,7 +195,14 @@ fn change_owner(
     };
     let uid = given(SetattrValid::UID, arg.uid)?.map(Uid::from_raw);
     let gid = given(SetattrValid::GID, arg.gid)?.map(Gid::from_raw);
-    let _acting = thread.creds.act_as(caller, 0, &[])?;
+    let stat = rustix::fs::statat(fd, c"", AtFlags::EMPTY_PATH)?;
+    let mut groups = Vec::new();
+    if caller.uid != 0 && sgid_group(stat.st_mode, stat.st_gid).is_some() {
+        // The lower file system asks of the old group and of the new one.
+        let asked = [stat.st_gid, gid.map_or(stat.st_gid, Gid::as_raw)];
+        groups = supplementary(caller, &asked);
+    }
+    let _acting = thread.creds.act_as(caller, 0, &groups)?;
     rustix::fs::chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH)
 }
 

@@ -13,6 +13,7 @@
 //! | [`open_file`], [`handle_table`] | files that applications have open, and their handles |
 //! | [`backing_table`] | which inodes the kernel reads and writes by itself |
 //! | [`lock_table`], [`lock_ranges`] | locks of fcntl(2) |
+//! | `privileges` | what a caller may keep: suid, sgid and capabilities of files it changes |
 //! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
 //! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
 //! | [`open_directory`] | an open directory and the entries read ahead |
@@ -55,6 +56,7 @@ pub mod open_directory;
 pub mod open_file;
 #[cfg(test)]
 mod open_tests;
+mod privileges;
 pub mod proc_fd;
 mod sync;
 pub mod sys;
@@ -96,6 +98,7 @@ pub struct Passthrough {
     files: HandleTable<OpenFile>,
     modes: BackingTable,
     locks: LockTable,
+    writers: privileges::Writers,
 }
 
 impl Passthrough {
@@ -128,6 +131,7 @@ impl Passthrough {
             files: HandleTable::default(),
             modes: BackingTable::default(),
             locks: LockTable::default(),
+            writers: privileges::Writers::default(),
         })
     }
 
@@ -229,7 +233,7 @@ impl Passthrough {
             Opcode::GETXATTR => self.getxattr(exchange),
             Opcode::SETXATTR => self.setxattr(thread, exchange),
             Opcode::LISTXATTR => self.listxattr(exchange),
-            Opcode::REMOVEXATTR => self.removexattr(exchange),
+            Opcode::REMOVEXATTR => self.removexattr(thread, exchange),
             Opcode::IOCTL => self.ioctl(thread, exchange),
             Opcode::POLL => self.poll(exchange),
             Opcode::BMAP => self.bmap(),

@@ -6,6 +6,7 @@ use super::{
     inode::Inode,
     names,
     open_file::{OpenFile, lower_flags},
+    privileges::{changing, sgid_group},
 };
 use crate::{
     config::DataChoice,
@@ -38,14 +39,15 @@ impl Passthrough {
         let inode = self.inode(exchange.header().nodeid)?;
         check_regular(&inode)?;
         let flags = lower_flags(flags);
-        if flags.contains(OFlags::TRUNC) {
-            if open_flags.contains(OpenInFlags::KILL_SUIDGID) {
-                thread.creds.without_fsetid()?;
-            } else {
-                thread.creds.with_fsetid()?;
-            }
-        }
-        let file = File::from(self.reopen(&inode, flags)?);
+        let file = if flags.contains(OFlags::TRUNC) {
+            let keeps = !open_flags.contains(OpenInFlags::KILL_SUIDGID);
+            let sgid_group = self.sgid_group(&inode, keeps)?;
+            let _acting = changing(&mut thread.creds, exchange.header(), keeps, sgid_group)?;
+            self.reopen(&inode, flags)?
+        } else {
+            self.reopen(&inode, flags)?
+        };
+        let file = File::from(file);
         let out = self.opened(thread, inode.nodeid(), file, flags)?;
         exchange.reply(&out)
     }
@@ -120,6 +122,15 @@ impl Passthrough {
         Ok(Body::Empty)
     }
 
+    /// As [`sgid_group`] says of `inode`; not looked up for a caller who keeps suid and sgid.
+    pub(super) fn sgid_group(&self, inode: &Arc<Inode>, keeps: bool) -> Result<Option<u32>, Errno> {
+        if keeps {
+            return Ok(None);
+        }
+        let stat = self.lower.stat_fd(self.path_fd(inode)?.as_fd())?;
+        Ok(sgid_group(stat.stx_mode.into(), stat.stx_gid))
+    }
+
     /// Every file is closed, every lock given up.
     pub(super) fn close_all(&self) {
         self.files.clear();
@@ -155,14 +166,17 @@ impl Passthrough {
         file: File,
         flags: OFlags,
     ) -> Result<OpenOut, Errno> {
-        let mode = match flags & OFlags::ACCMODE {
+        let (mode, gid) = match flags & OFlags::ACCMODE {
             // Only writes change a mode.
-            OFlags::RDONLY => 0,
-            _ => rustix::fs::fstat(&file)?.st_mode,
+            OFlags::RDONLY => (0, 0),
+            _ => {
+                let stat = rustix::fs::fstat(&file)?;
+                (stat.st_mode, stat.st_gid)
+            }
         };
         let backing = self.backing_for(thread, mode)?;
         let data = self.modes.open(nodeid, file.as_fd(), backing);
-        let open = OpenFile::new(nodeid, file, flags, data, mode);
+        let open = OpenFile::new(nodeid, file, flags, data, sgid_group(mode, gid));
         let Some(fh) = self.files.insert(Arc::new(open)) else {
             self.modes.release(nodeid, Some(&*self.backing));
             return Err(Errno::NFILE);

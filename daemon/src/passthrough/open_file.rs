@@ -2,7 +2,7 @@
 
 use super::{backing_table::DataPath, proc_fd::reopen};
 use crate::fuse::Errno;
-use rustix::fs::{Mode, OFlags, fcntl_setfl};
+use rustix::fs::{OFlags, fcntl_setfl};
 use std::{
     fs::File,
     os::fd::{AsFd, BorrowedFd},
@@ -43,18 +43,21 @@ pub struct OpenFile {
     changing: Mutex<()>,
     /// All flags it was opened with.
     flags: OFlags,
-    /// Its mode when it was opened had sgid without group execution: whether a write clears that
-    /// depends on the writer's groups.
-    sgid_without_exec: bool,
+    /// See [`sgid_group`](Self::sgid_group).
+    sgid_group: Option<u32>,
     /// The same inode without `O_APPEND` and `O_DIRECT`: see [`write_back`](Self::write_back).
     plain: OnceLock<File>,
 }
 
 impl OpenFile {
-    /// `file`, opened with `flags` for `nodeid`, whose mode was `mode` then.
-    pub fn new(nodeid: u64, file: File, flags: OFlags, data: DataPath, mode: u32) -> Self {
-        let sgid = Mode::SGID.bits();
-        let exec = Mode::XGRP.bits();
+    /// `file`, opened with `flags` for `nodeid`; see the methods for the rest.
+    pub fn new(
+        nodeid: u64,
+        file: File,
+        flags: OFlags,
+        data: DataPath,
+        sgid_group: Option<u32>,
+    ) -> Self {
         Self {
             nodeid,
             file: Arc::new(file),
@@ -62,7 +65,7 @@ impl OpenFile {
             status: AtomicU32::new((flags & CHANGEABLE).bits()),
             changing: Mutex::new(()),
             flags,
-            sgid_without_exec: mode & (sgid | exec) == sgid,
+            sgid_group,
             plain: OnceLock::new(),
         }
     }
@@ -87,10 +90,10 @@ impl OpenFile {
         self.flags
     }
 
-    /// Whether a write by one outside the file's group clears sgid, one inside it not
-    /// (`setattr_should_drop_sgid`, fs/attr.c).
-    pub fn asks_for_groups(&self) -> bool {
-        self.sgid_without_exec
+    /// The file's group if, when the file was opened for writing, it had sgid without execution
+    /// for the group: then it matters whether a writer is in it.
+    pub fn sgid_group(&self) -> Option<u32> {
+        self.sgid_group
     }
 
     /// Gives the lower file the status flags that the application's file has now.
@@ -137,12 +140,12 @@ impl AsFd for OpenFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::fcntl_getfl;
+    use rustix::fs::{Mode, fcntl_getfl};
     use std::os::unix::fs::FileExt;
 
     fn open(path: &std::path::Path, flags: OFlags) -> OpenFile {
         let file = File::from(rustix::fs::open(path, flags, Mode::empty()).unwrap());
-        OpenFile::new(2, file, flags, DataPath::Copy, 0o644)
+        OpenFile::new(2, file, flags, DataPath::Copy, None)
     }
 
     #[test]

@@ -89,10 +89,18 @@ impl Passthrough {
     }
 
     /// REMOVEXATTR.
-    pub(super) fn removexattr(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+    pub(super) fn removexattr(
+        &self,
+        thread: &mut ServeThread,
+        exchange: &mut (dyn Exchange + '_),
+    ) -> Answer {
         let name = names::take_string(&mut exchange.payload())?;
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
+        if name == c"security.capability" {
+            let caller = exchange.header();
+            self.check_capability_removal(&mut thread.creds, caller, fd.as_fd())?;
+        }
         rustix::fs::removexattr(proc_fd::path(fd.as_fd()).as_c_str(), name)?;
         Ok(Body::Empty)
     }

@@ -45,11 +45,11 @@ impl RequestTrace {
         let text = fs::read_to_string(self.instance.join("trace")).expect("the trace");
         let mut counts = BTreeMap::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
+            // "... opcode 22 (FUSE_GETXATTR) len 68"
             let opcode = line
-                .split_whitespace()
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
                 .find(|word| word.starts_with("FUSE_"))
                 .unwrap_or_else(|| panic!("a request without its opcode: {line}"));
-            let opcode = opcode.trim_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
             *counts.entry(opcode.to_owned()).or_default() += 1;
         }
         counts

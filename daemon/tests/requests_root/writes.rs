@@ -14,7 +14,9 @@ fn requests_of_writes(mount: &TestMount, size: usize) -> BTreeMap<String, u64> {
         .truncate(true)
         .open(mount.path().join("file"))
         .unwrap();
-    file.write_all(b"first").unwrap();
+    // A whole page: a write that begins inside one is sent in two (`fuse_fill_write_pages`,
+    // fs/fuse/file.c).
+    file.write_all(&[1; 4096]).unwrap();
     let trace = RequestTrace::start(mount.connection());
     for _ in 0..WRITES {
         file.write_all(&vec![1; size]).unwrap();
