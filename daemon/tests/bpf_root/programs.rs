@@ -1,7 +1,5 @@
-//! The kernel programs, loaded into the running kernel and held against a FUSE server that counts
-//! for itself. Root only, one at a time: `cargo xtask test bpf-root`.
-
-mod server;
+//! Held against a FUSE server that counts for itself: nothing more, nothing less, nothing of another
+//! mount's, and nothing left behind.
 
 use std::{
     env,
@@ -12,9 +10,10 @@ use std::{
 };
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-use server::{Mount, Served};
 use shmfuse::bpf::{Programs, Snapshot};
 use transport::wire::Opcode;
+
+use crate::server::{Mount, Served};
 
 /// Longer than anything here takes on a machine that works, however busy it is.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -146,7 +145,7 @@ fn nothing_is_left_of_a_holder_that_was_killed() {
     let mut holder = Command::new(env::current_exe().expect("our own path"))
         .args([
             "--exact",
-            "nothing_is_left_of_a_holder_that_was_killed",
+            "programs::nothing_is_left_of_a_holder_that_was_killed",
             "--ignored",
             "--nocapture",
         ])
