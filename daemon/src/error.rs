@@ -62,7 +62,7 @@ fn in_brackets(text: &str) -> String {
 }
 
 /// What the system says, without the number that Rust appends ("(os error 2)").
-fn why(source: &io::Error) -> String {
+pub(crate) fn why(source: &io::Error) -> String {
     let text = source.to_string();
     match (source.raw_os_error(), text.rfind(" (os error ")) {
         (Some(_), Some(end)) => text[..end].to_owned(),

@@ -235,3 +235,27 @@ fn man_pages_and_completions_know_every_option() {
     assert_has(&read("shmfuse-umount.8"), &["--lazy"]);
     assert_has(&read("mount.fuse.shmfuse.8"), &["MOUNTPOINT"]);
 }
+
+#[test]
+fn doctor_names_what_is_missing_with_a_way_to_turn_it_on() {
+    let output = shmfuse(["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(report["can_mount"], output.status.success());
+    let checks = report["checks"].as_array().expect("checks");
+    for check in checks {
+        let text = |key: &str| check[key].as_str().expect(key);
+        assert!(!text("enables").is_empty(), "{check}");
+        assert_eq!(
+            text("status") == "yes",
+            text("remedy").is_empty(),
+            "{check}"
+        );
+    }
+    let table = shmfuse(["doctor"]);
+    assert_eq!(table.status.code(), output.status.code());
+    let table = String::from_utf8_lossy(&table.stdout);
+    for check in checks {
+        assert_has(&table, &[check["name"].as_str().expect("a name")]);
+    }
+    assert_has(&table, &["FUSE", "io_uring", "BPF", "tracing", "mount"]);
+}

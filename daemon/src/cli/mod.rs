@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | [`mount`] | `shmfuse mount`: its options, and how they become a [`Config`](crate::config::Config) |
 //! | [`umount`] | `shmfuse umount` |
+//! | [`doctor`] | `shmfuse doctor` |
 //! | [`helper`] | `mount.fuse.shmfuse`, as mount(8) calls it |
 //! | [`generate`] | man pages and completions, from the definitions here |
 //! | [`options`] | `-o` lists |
 //! | [`values`] | sizes, times, names |
 //! | [`usage`] | what clap finds wrong, in one line |
 
+pub mod doctor;
 pub mod generate;
 pub mod helper;
 pub mod mount;
@@ -42,6 +44,8 @@ pub enum Command {
     Mount(mount::MountArgs),
     /// Unmount, and wait until the daemon behind the mount has gone.
     Umount(umount::UmountArgs),
+    /// Say what this kernel and this user can do, and how to turn on the rest.
+    Doctor(doctor::DoctorArgs),
     /// Write man pages or shell completions into a directory.
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
@@ -75,6 +79,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             Some(cli) => match cli.command {
                 Command::Mount(_) => mount::run(&args),
                 Command::Umount(args) => umount::run(&args),
+                Command::Doctor(args) => doctor::run(&args),
                 Command::Generate(args) => generate::run(&args),
             },
         })
