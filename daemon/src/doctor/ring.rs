@@ -1,10 +1,7 @@
 //! io_uring, and FUSE over it.
 
 use super::Check;
-use crate::{
-    error::why,
-    select::{self, ENABLE_URING},
-};
+use crate::{error::why, select::ENABLE_URING};
 use io_uring::{Builder, IoUring, cqueue, squeue};
 use std::{fs, os::fd::AsRawFd as _};
 
@@ -13,16 +10,13 @@ const AREA: &str = "io_uring";
 /// Tries to make rings.
 pub fn examine() -> Vec<Check> {
     let uring = "transport uring: requests without a system call each";
-    let shm = "transport shm: rings in memory that kernel programs share";
     let allow = "as root: sysctl kernel.io_uring_disabled=0, or a kernel with CONFIG_IO_URING";
     let newer = "a newer kernel (docs/kernel.md)";
     vec![
         Check::tried(
             AREA,
             "rings for this user",
-            select::ring()
-                .map(|()| disabled())
-                .map_err(|error| why(&error)),
+            made(|ring| ring).map(|_| disabled()),
             uring,
             allow,
         ),
@@ -30,7 +24,7 @@ pub fn examine() -> Vec<Check> {
             AREA,
             "SINGLE_ISSUER, DEFER_TASKRUN",
             made(|ring| ring.setup_single_issuer().setup_defer_taskrun()),
-            "completions run in the serving thread (Linux 6.1)",
+            "transports uring and shm: completions run in the serving thread (Linux 6.1)",
             newer,
         ),
         Check::tried(
@@ -44,7 +38,7 @@ pub fn examine() -> Vec<Check> {
             AREA,
             "NO_SQARRAY",
             made(|ring| ring.setup_no_sqarray()),
-            shm,
+            "transports uring and shm (Linux 6.6)",
             newer,
         ),
         switch(),
