@@ -45,6 +45,15 @@ fn error(what: impl fmt::Display, path: &Path, source: &io::Error) -> RecipeErro
     RecipeError(format!("{what} {}: {source}", path.display()))
 }
 
+/// What this user's clones share: `$XDG_CACHE_HOME/shmfuse`, or `~/.cache/shmfuse`.
+pub fn cache() -> Option<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| Some(env::home_dir()?.join(".cache")))?;
+    Some(base.join("shmfuse"))
+}
+
 /// A compiler for the BPF machine with its linker and target, as `cargo xtask setup` makes it.
 #[derive(Debug)]
 pub struct Toolchain {
@@ -59,15 +68,8 @@ impl Toolchain {
         if let Some(dir) = env::var_os("BPF_TOOLCHAIN").filter(|dir| !dir.is_empty()) {
             return vec![PathBuf::from(dir)];
         }
-        let cache = env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|dir| dir.is_absolute())
-            .or_else(|| Some(env::home_dir()?.join(".cache")));
         let mut places = vec![workspace.join(".bpf-toolchain")];
-        places.extend(cache.map(|dir| {
-            dir.join("shmfuse")
-                .join(format!("bpf-toolchain-{TOOLCHAIN_VERSION}"))
-        }));
+        places.extend(cache().map(|dir| dir.join(format!("bpf-toolchain-{TOOLCHAIN_VERSION}"))));
         places
     }
 

@@ -1,10 +1,11 @@
 //! Programs for tests that come from crates.io: built once for all clones, in the user's cache.
 
-use std::{env, fs::File, path::PathBuf};
+use std::{fs::File, path::PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::{
+    bpf::recipe::cache,
     process,
     workspace::{Workspace, has_program},
 };
@@ -15,11 +16,7 @@ const FSX_VERSION: &str = "0.3.2";
 
 /// Where the tools go: `bin` below it holds the programs.
 fn place() -> Option<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute())
-        .or_else(|| Some(env::home_dir()?.join(".cache")))?;
-    Some(cache.join("shmfuse/tools"))
+    Some(cache()?.join("tools"))
 }
 
 /// Whether every tool is there.

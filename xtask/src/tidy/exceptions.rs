@@ -13,3 +13,13 @@ pub struct Exception {
 
 /// All of them.
 pub const EXCEPTIONS: &[Exception] = &[];
+
+#[cfg(test)]
+mod tests {
+    use super::EXCEPTIONS;
+
+    #[test]
+    fn no_file_is_spared_the_hard_limit() {
+        assert!(EXCEPTIONS.iter().all(|e| e.rule != "length-hard"));
+    }
+}
