@@ -4,6 +4,8 @@
 //! | --- | --- | --- |
 //! | `setup` | [`setup`] | installs what building and testing take: packages, eBPF toolchain |
 //! | `test` | [`test`] | every check and every test, as a table of steps |
+//! | `demo` | [`demo`] | from a clone to a table: real work through every transport |
+//! | `bench` | [`demo`] | the comparison in full |
 //! | `bpf` | [`bpf`] | the eBPF object in the repository: made anew, or checked |
 //! | `tidy` | [`tidy`] | the house rules that no other tool checks |
 //!
@@ -12,6 +14,7 @@
 //! processes that such a program leaves behind.
 
 mod bpf;
+mod demo;
 mod descendants;
 mod process;
 mod setup;
@@ -37,6 +40,8 @@ struct Cli {
 enum Task {
     Setup(setup::Args),
     Test(test::Args),
+    Demo(demo::DemoArgs),
+    Bench(demo::BenchArgs),
     Bpf(bpf::Args),
     Tidy(tidy::Args),
 }
@@ -46,6 +51,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Setup(args) => setup::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
+        Task::Demo(args) => demo::demo(&workspace, &args),
+        Task::Bench(args) => demo::bench(&workspace, &args),
         Task::Bpf(args) => bpf::run(&workspace, &args),
         Task::Tidy(args) => tidy::run(&workspace, &args),
     };

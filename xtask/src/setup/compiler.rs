@@ -20,8 +20,9 @@ use crate::{bpf::recipe::Toolchain, process, workspace::has_program};
 const RELEASE: &str = "1.96.0";
 
 /// Where the compiler comes from.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub enum Source {
+    #[default]
     /// The first of the others that has our release; failing that, Debian's of any release.
     Auto,
     /// Debian's rustc-web and rust-web-src, unpacked, not installed.

@@ -22,7 +22,7 @@ use anyhow::Result;
 use crate::{bpf::recipe::Toolchain, workspace::Workspace};
 
 /// Install what building and testing take: packages, eBPF toolchain
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct Args {
     /// Install nothing; say what is missing, and fail if anything is
     #[arg(long)]
