@@ -1,9 +1,10 @@
 //! From a directory and a name, or from a descriptor, to an inode with its lookup counted.
 //!
-//! In a private tree a known inode takes two system calls and no descriptor: its handle by name,
-//! and its attributes by name. Between the two the name may have gone to another file; the
-//! attributes are taken for the inode's only if number, device and type are its own, and else
-//! (as for an inode that is not known) both are asked of one `O_PATH` descriptor.
+//! In a private tree a name is first turned into a file handle. If that is a known inode's, its
+//! attributes are asked of its cached descriptor; else the handle is opened. Either way they are
+//! of the inode that the handle names, whatever happens to the name meanwhile. Only for a known
+//! inode without a descriptor are they asked by name, which spares opening it, and taken if
+//! number, device and type are the inode's own.
 
 use super::{
     Passthrough, attr,
@@ -65,12 +66,24 @@ impl Passthrough {
         keep: Keep,
     ) -> Result<Found, Errno> {
         if self.lower.is_private_tree()
-            && let Some(found) = self.find_known(dir, name)?
+            && let Some((identity, mount)) = self.identity_of_name(dir, name)?
         {
-            return Ok(found);
+            if let Some(found) = self.find_known(&identity, dir, name)? {
+                return Ok(found);
+            }
+            match self.open_identity(&identity, &mount) {
+                Ok(fd) => {
+                    let stat = self.lower.stat_fd(fd.as_fd())?;
+                    return self.find_or_add(parent, fd, (identity, mount, stat), keep);
+                }
+                // Removed between the two: the name may lead to another file by now.
+                Err(Errno::STALE) => {}
+                Err(errno) => return Err(errno),
+            }
         }
         let fd = self.retry_on_emfile(|| self.lower.open_name(dir, name))?;
-        self.find_fd(parent, fd, keep)
+        let identified = self.identify(fd.as_fd())?;
+        self.find_or_add(parent, fd, identified, keep)
     }
 
     /// The inode itself, counted once more.
@@ -153,17 +166,34 @@ impl Passthrough {
         Inode::new(nodeid, identity, mount, stat, place, slot)
     }
 
-    /// The inode of `name` if it is known, without opening anything.
-    fn find_known(&self, dir: BorrowedFd<'_>, name: &CStr) -> Result<Option<Found>, Errno> {
-        let Some((identity, _)) = self.identity_of_name(dir, name)? else {
+    /// The inode with this identity if it is known, without opening anything.
+    fn find_known(
+        &self,
+        identity: &Identity,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+    ) -> Result<Option<Found>, Errno> {
+        let Some(inode) = self.inodes.peek(identity) else {
             return Ok(None);
         };
-        if self.inodes.peek(&identity).is_none() {
-            return Ok(None);
-        }
-        let stat = self.lower.stat_name(dir, name)?;
-        let inode = self.inodes.find(&identity, |inode| inode.matches(&stat));
+        let stat = match inode.present_fd() {
+            Some(fd) => self.lower.stat_fd(fd.as_fd())?,
+            None => self.lower.stat_name(dir, name)?,
+        };
+        // It may have been forgotten meanwhile, and the handle have become another inode's.
+        let is_same = |known: &Inode| known.nodeid() == inode.nodeid() && known.matches(&stat);
+        let inode = self.inodes.find(identity, is_same);
         Ok(inode.map(|inode| Found { inode, stat }))
+    }
+
+    fn open_identity(&self, identity: &Identity, mount: &LowerMount) -> Result<OwnedFd, Errno> {
+        match (identity, mount.handle_fd()) {
+            (Identity::Handle { handle, .. }, Some(mount)) => {
+                let flags = libc::O_PATH | libc::O_CLOEXEC;
+                self.retry_on_emfile(|| handle.open(mount, flags))
+            }
+            _ => Err(Errno::STALE),
+        }
     }
 
     /// The identity of `name` by its handle, if its mount has been seen and uses handles. Only in
@@ -187,9 +217,14 @@ impl Passthrough {
         Ok(mount.map(|mount| (Identity::Handle { mount: id, handle }, mount)))
     }
 
-    /// The inode of `fd`, an `O_PATH` descriptor, its lookup counted.
-    fn find_fd(&self, parent: &Inode, fd: OwnedFd, keep: Keep) -> Result<Found, Errno> {
-        let (identity, mount, stat) = self.identify(fd.as_fd())?;
+    /// The inode of `fd`, an `O_PATH` descriptor of what is `identified`, its lookup counted.
+    fn find_or_add(
+        &self,
+        parent: &Inode,
+        fd: OwnedFd,
+        (identity, mount, stat): (Identity, Arc<LowerMount>, Statx),
+        keep: Keep,
+    ) -> Result<Found, Errno> {
         let mut fd = Some(fd);
         let inode = self.inodes.find_or_add(identity, |nodeid, identity| {
             let slot = match &identity {
