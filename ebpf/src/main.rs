@@ -20,6 +20,7 @@
 
 mod programs;
 mod request;
+mod shm;
 mod stats;
 
 /// The kernel's helpers for tracing are for GPL-compatible programs only.

@@ -2,3 +2,4 @@
 
 mod fuse_request_end;
 mod fuse_request_send;
+mod io_uring_complete;

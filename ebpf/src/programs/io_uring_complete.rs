@@ -1,0 +1,91 @@
+//! `io_uring_complete`: where a request has arrived in its slot and its completion is being posted, before the daemon
+//! can see it (docs/protocol.md, 2.1).
+//!
+//! Called for every completion of every io_uring of the machine: one that is not ours costs a load
+//! and a comparison.
+#![expect(
+    unsafe_code,
+    reason = "loads from the kernel's memory, which the verifier checks"
+)]
+
+use core::ptr;
+
+use aya_ebpf::{
+    helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext,
+};
+use transport::{
+    index::{LaneIndex, Position},
+    program::{Event, Verdict, on_completion},
+    slot::Arrived,
+    tag::Tag,
+    wire::Opcode,
+};
+
+use crate::shm::{self, Maps};
+
+/// Where `cached_cq_tail` lies in `struct io_ring_ctx`, in bytes; set by user space.
+#[unsafe(no_mangle)]
+static OFFSET_IO_RING_CTX_CACHED_CQ_TAIL: u32 = 0;
+/// Where `res` lies in `struct io_uring_cqe`, which begins with `user_data` (include/uapi/linux/
+/// io_uring.h).
+const CQE_RES: usize = 8;
+
+#[btf_tracepoint(function = "io_uring_complete")]
+fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
+    let cqe = ctx.arg::<*const u8>(2);
+    // SAFETY: the tracepoint's third argument is a `struct io_uring_cqe`; the verifier knows it.
+    let user_data = unsafe { *cqe.cast::<u64>() };
+    let Some(tag) = Tag::from_user_data(user_data) else {
+        return 0;
+    };
+    let geometry = shm::geometry();
+    let process = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // All completions of our rings run in threads of the daemon, and nobody else's do (protocol 2.2);
+    // the tag alone anybody could use.
+    if process != shm::process() || tag.cookie != geometry.cookie {
+        return 0;
+    }
+    // SAFETY: as above; `res` is an i32 behind `user_data`.
+    let res = unsafe { *cqe.add(CQE_RES).cast::<i32>() };
+    let ring = ctx.arg::<*const u8>(0);
+    // SAFETY: made from a reference; volatile, because user space sets the value before the load.
+    let offset = unsafe { ptr::read_volatile(&raw const OFFSET_IO_RING_CTX_CACHED_CQ_TAIL) };
+    // SAFETY: the tracepoint's first argument is a `struct io_ring_ctx`, which has a u32 there.
+    let published = unsafe { *ring.add(offset as usize).cast::<u32>() };
+    let event = Event {
+        ring: tag.ring,
+        queue: tag.queue,
+        index: Position(published.wrapping_sub(1)),
+        user_data,
+        res,
+    };
+    on_completion(&Maps, &geometry, event, decide);
+    0
+}
+
+/// What becomes of a request.
+#[inline(always)]
+fn decide(arrived: &Arrived<'_>, _element: u32) -> Verdict {
+    let opcode = match arrived.slot().header.in_out().first() {
+        Some(word) => Opcode((word.get() >> 32) as u32),
+        None => return Verdict::Leave,
+    };
+    Verdict::Dispatch(lane_of(opcode), opcode)
+}
+
+/// Requests that move data, or whose lower operation may take long, do not stand before those for
+/// names and attributes.
+#[inline(always)]
+fn lane_of(opcode: Opcode) -> LaneIndex {
+    match opcode {
+        Opcode::READ
+        | Opcode::WRITE
+        | Opcode::FSYNC
+        | Opcode::FSYNCDIR
+        | Opcode::SYNCFS
+        | Opcode::FALLOCATE
+        | Opcode::COPY_FILE_RANGE
+        | Opcode::COPY_FILE_RANGE_64 => LaneIndex::BULK,
+        _ => LaneIndex::METADATA,
+    }
+}

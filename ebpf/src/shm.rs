@@ -1,0 +1,117 @@
+//! The memory of the ring protocol as maps, and what the programs know of the mount.
+//!
+//! The daemon sets the sizes of the maps and the constants before it loads the programs, and maps the
+//! same memory (`daemon/src/bpf/shm.rs`). `transport::layout` says what lies in it.
+#![expect(unsafe_code, reason = "constants that user space sets before the load")]
+
+use core::ptr;
+
+use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
+use transport::{
+    cq::Engine,
+    layout::{Control, Lane, Park, QueueCounters, Ring, Slot},
+    memory::{Geometry, Memory},
+};
+
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static PARKS: Array<Park> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static SLOTS: Array<Slot> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static RINGS: Array<Ring> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static LANES: Array<Lane> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static COUNTERS: Array<QueueCounters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The maps of this mount.
+pub struct Maps;
+
+impl Memory for Maps {
+    #[inline(always)]
+    fn control(&self) -> Option<&Control> {
+        CONTROL.get(0)
+    }
+
+    #[inline(always)]
+    fn slot(&self, element: u32) -> Option<&Slot> {
+        SLOTS.get(element)
+    }
+
+    #[inline(always)]
+    fn ring(&self, element: u32) -> Option<&Ring> {
+        RINGS.get(element)
+    }
+
+    #[inline(always)]
+    fn lane(&self, element: u32) -> Option<&Lane> {
+        LANES.get(element)
+    }
+
+    #[inline(always)]
+    fn park(&self, consumer: u32) -> Option<&Park> {
+        PARKS.get(consumer)
+    }
+
+    #[inline(always)]
+    fn counters(&self, queue: u32) -> Option<&QueueCounters> {
+        COUNTERS.get(queue)
+    }
+}
+
+/// A number that user space sets before it loads the program, and nobody changes afterwards.
+#[repr(transparent)]
+struct Constant<T>(T);
+
+impl<T: Copy> Constant<T> {
+    #[inline(always)]
+    fn get(&self) -> T {
+        // SAFETY: the pointer is made from a reference. Volatile, for the compiler must not take the
+        // value in this source for the one at load time.
+        unsafe { ptr::read_volatile(&raw const self.0) }
+    }
+}
+
+#[unsafe(no_mangle)]
+static SHM_KERNEL_ENGINE: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static SHM_QUEUES: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static SHM_DEPTH: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static SHM_CONSUMERS: Constant<u32> = Constant(1);
+#[unsafe(no_mangle)]
+static SHM_FUSE_FD: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static SHM_COOKIE: Constant<u32> = Constant(0);
+/// The daemon's process id, as the initial PID namespace has it. 0: no ring is ours.
+#[unsafe(no_mangle)]
+static SHM_PROCESS: Constant<u32> = Constant(0);
+#[unsafe(no_mangle)]
+static SHM_PARKS_ADDRESS: Constant<u64> = Constant(0);
+
+/// The process whose rings are this mount's.
+#[inline(always)]
+pub fn process() -> u32 {
+    SHM_PROCESS.get()
+}
+
+/// The mount, as it was when the programs were loaded.
+#[inline(always)]
+pub fn geometry() -> Geometry {
+    Geometry {
+        engine: if SHM_KERNEL_ENGINE.get() == 0 {
+            Engine::Worker
+        } else {
+            Engine::Kernel
+        },
+        queues: SHM_QUEUES.get(),
+        depth: SHM_DEPTH.get(),
+        consumers: SHM_CONSUMERS.get(),
+        fuse_fd: SHM_FUSE_FD.get(),
+        cookie: SHM_COOKIE.get() as u16,
+        parks_address: SHM_PARKS_ADDRESS.get(),
+    }
+}
