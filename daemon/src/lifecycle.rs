@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     daemonize::Report,
     error::{Error, Result},
-    fuse::{Backing, BackingId, Device, Session},
+    fuse::{Backing, BackingId, Device, FileSystem, Session},
     mount::{self, How, Mounted, presence},
     passthrough::Passthrough,
     probe, select, serve,
@@ -54,10 +54,26 @@ pub enum Announce {
 ///
 /// Why there is no mount, or why it ended otherwise than by unmounting or a signal.
 pub fn run(config: Config, announce: Announce) -> Result<()> {
+    run_with(config, announce, |config, backing| {
+        Ok(Arc::new(Passthrough::new(config, backing)?))
+    })
+}
+
+/// The same with another file system. It is made before the mount: what it opens is not covered
+/// yet.
+///
+/// # Errors
+///
+/// As [`run`], and what making the file system says.
+pub fn run_with(
+    config: Config,
+    announce: Announce,
+    make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
+) -> Result<()> {
     let daemon = matches!(announce, Announce::Parent(_));
     crate::log::panics();
     let signals = Signals::collect()?;
-    let serving = Serving::start(Arc::new(config))?;
+    let serving = Serving::start(Arc::new(config), make)?;
     match announce {
         Announce::Log => {
             let answer = probe::answers(&serving.session.config().mountpoint);
@@ -102,11 +118,14 @@ enum Event {
 impl Serving {
     /// Everything up to the first request. The lower directory is opened first, while nothing of
     /// ours covers it. Whatever fails, what was made before is cleared away.
-    fn start(config: Arc<Config>) -> Result<Self> {
+    fn start(
+        config: Arc<Config>,
+        make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
+    ) -> Result<Self> {
         raise_descriptor_limit();
         let kind = select::transport(config.transport)?;
         let backing = Arc::new(MountedDevice::default());
-        let fs = Arc::new(Passthrough::new(&config, Arc::clone(&backing) as _)?);
+        let fs = make(&config, Arc::clone(&backing) as _)?;
         let (mounted, device) = if mount::is_privileged() {
             let device = Device::open()?;
             (mount::mount(&config, &device)?, device)

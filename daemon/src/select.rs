@@ -26,7 +26,7 @@ pub fn transport(choice: TransportChoice) -> Result<TransportKind> {
         TransportChoice::Only(kind) => Ok(kind),
         TransportChoice::Auto => match uring() {
             Ok(()) => {
-                tracing::info!("transport: uring");
+                tracing::debug!("transport: uring");
                 Ok(TransportKind::Uring)
             }
             Err(lack) => {

@@ -150,6 +150,19 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 25,
     },
     Step {
+        name: "command",
+        what: "the command on real mounts: as a daemon, by mount(8), without privilege; a panic",
+        action: RootTests(&[
+            "--package",
+            "shmfuse",
+            "--test",
+            "command_root",
+            "--test",
+            "panic_root",
+        ]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "soak",
         what: "mixed load on mounts",
         action: RootTests(&["--package", "shmfuse", "--test", "soak_root"]),
