@@ -173,6 +173,11 @@ impl Serving {
         );
     }
 
+    fn log_state(&self) {
+        let counters = self.session.counters();
+        tracing::info!(?counters, "holding {}", self.session.holdings());
+    }
+
     /// Waits while the mount is served.
     fn serve(&self, signals: &Signals, daemon: bool) -> Event {
         loop {
@@ -191,7 +196,7 @@ impl Serving {
         let until = time.map(|time| Instant::now() + time);
         loop {
             match signals.next() {
-                Some(Signal::SIGUSR1) => tracing::info!("holding {}", self.session.holdings()),
+                Some(Signal::SIGUSR1) => self.log_state(),
                 Some(signal) => return Some(Event::Signal(signal)),
                 None => {}
             }

@@ -184,3 +184,84 @@ fn run(shared: &Shared, first: Option<Job>) {
     shared.lock().threads -= 1;
     shared.ended.notify_all();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_job_too_many_is_called_with_an_error_on_the_callers_thread() {
+        let pool = BlockingPool::new(2, LONG);
+        let (release, released) = mpsc::channel::<()>();
+        let released = Arc::new(Mutex::new(released));
+        for _ in 0..2 {
+            let released = Arc::clone(&released);
+            pool.submit(Box::new(move |thread| {
+                thread.expect("a thread");
+                released.lock().unwrap().recv().unwrap_err();
+            }));
+        }
+        let (tell, told) = mpsc::channel();
+        pool.submit(Box::new(move |thread| tell.send(thread.is_err()).unwrap()));
+        assert_eq!(told.try_recv(), Ok(true));
+        drop(release);
+        pool.close();
+        assert_eq!(pool.threads(), 0);
+    }
+
+    #[test]
+    fn an_idle_thread_takes_the_next_job() {
+        let pool = BlockingPool::new(8, LONG);
+        let (tell, told) = mpsc::channel();
+        for _ in 0..20 {
+            let tell = tell.clone();
+            pool.submit(Box::new(move |_| {
+                tell.send(thread::current().id()).unwrap()
+            }));
+            told.recv_timeout(LONG).expect("it runs");
+            while pool.shared.lock().idle < pool.threads() {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(pool.threads(), 1);
+        pool.close();
+    }
+
+    #[test]
+    fn idle_threads_end_by_themselves() {
+        let pool = BlockingPool::new(8, Duration::from_millis(1));
+        for _ in 0..8 {
+            pool.submit(Box::new(|_| ()));
+        }
+        while pool.threads() > 0 {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_job_costs_no_thread() {
+        let pool = BlockingPool::new(1, LONG);
+        for _ in 0..3 {
+            pool.submit(Box::new(|thread| {
+                thread.expect("a thread");
+                panic!("of a job");
+            }));
+            while pool.shared.lock().idle == 0 {
+                thread::yield_now();
+            }
+        }
+        pool.close();
+    }
+
+    #[test]
+    fn a_closed_pool_refuses() {
+        let pool = BlockingPool::default();
+        pool.close();
+        let (tell, told) = mpsc::channel();
+        pool.submit(Box::new(move |thread| tell.send(thread.is_err()).unwrap()));
+        assert_eq!(told.try_recv(), Ok(true));
+    }
+}

@@ -3,7 +3,8 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`session`] | one mount being served: from INIT to the end of the connection |
-//! | [`negotiate`] | INIT: what kernel and daemon agree on, each capability with its reason |
+//! | [`negotiate`] | INIT: what kernel and daemon agree on, size by size |
+//! | [`capabilities`] | what is asked of the kernel, each capability with its reason |
 //! | [`device`] | `/dev/fuse`: one channel to the kernel's end of a mount |
 //! | [`notify`] | what the daemon tells the kernel unasked |
 //! | [`exchange`] | one request with the memory for its reply, as a transport lends it |
@@ -22,6 +23,7 @@
 
 pub mod backing;
 pub mod blocking;
+pub mod capabilities;
 pub mod counters;
 pub mod device;
 pub mod exchange;

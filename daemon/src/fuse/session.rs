@@ -4,11 +4,12 @@ use super::{
     Answer, Backing, Body, Device, Errno, Exchange, FileSystem, Negotiated, OwnedExchange, Reply,
     ServeThread,
     blocking::BlockingPool,
+    capabilities::Wishes,
     counters::Counters,
     fulfil::fulfil,
     interrupt::{Interrupts, RegisteredServer},
     kick::KickHandle,
-    negotiate::{self, Wishes},
+    negotiate,
     pipe::Pipe,
 };
 use crate::{
@@ -62,7 +63,6 @@ impl Session {
         let wishes = Wishes {
             config: &config,
             kind,
-            lower_stack_depth: config.lower_stack_depth,
             payload_max: match kind {
                 TransportKind::Splice => Pipe::new(negotiate::PAYLOAD_MAX)?.payload_max(),
                 _ => negotiate::PAYLOAD_MAX,

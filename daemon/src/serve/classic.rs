@@ -89,7 +89,7 @@ fn serve(
         };
         match buffers.request.request(len) {
             Ok(request) => serve_one(session, channel, thread, &mut buffers.reply, request),
-            Err(malformed) => refuse(session, channel, &mut buffers.reply, malformed),
+            Err(malformed) => refuse(session, channel, &mut buffers.reply, malformed)?,
         }
     }
 }
@@ -164,18 +164,25 @@ pub(super) fn detach(session: &Arc<Session>, channel: &Device, request: Request<
 }
 
 /// Tells whoever waits for a malformed request that it failed.
+///
+/// # Errors
+///
+/// [`Error::Protocol`] for what is no request at all: the device is not what it should be.
 pub(super) fn refuse(
     session: &Session,
     channel: &Device,
     replies: &mut ReplyBuffer,
     malformed: Malformed,
-) {
+) -> Result<()> {
+    let Malformed::Length(header) = malformed else {
+        return Err(Error::Protocol("a message without a header".into()));
+    };
+    let InHeader { opcode, len, .. } = header;
+    tracing::error!(%opcode, len, "a request whose length is not its own gets EIO");
     session.counters().malformed.count();
-    tracing::error!(?malformed, "the kernel sent a malformed request");
-    if let Malformed::Length(header) = malformed {
-        let sent = replies.send(channel, Reply::Error(Errno::IO), header.unique);
-        after_send(sent, &header);
-    }
+    let sent = replies.send(channel, Reply::Error(Errno::IO), header.unique);
+    after_send(sent, &header);
+    Ok(())
 }
 
 /// A reply that nobody waits for any more, or whose mount is gone, is no error.

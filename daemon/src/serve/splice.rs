@@ -115,14 +115,14 @@ impl Channel {
     fn serve_one(&mut self, thread: &mut ServeThread, len: usize) -> Result<Pipes> {
         if len <= WRITE_HEAD + SHORT {
             self.take(0..len)?;
-            return Ok(self.serve_whole(thread, len));
+            return self.serve_whole(thread, len);
         }
         self.take(0..WRITE_HEAD)?;
         if let Some((header, fixed)) = self.write_in_pipe(len) {
             return Ok(self.serve_write(thread, header, &fixed, len - WRITE_HEAD));
         }
         self.take(WRITE_HEAD..len)?;
-        Ok(self.serve_whole(thread, len))
+        self.serve_whole(thread, len)
     }
 
     /// Brings a part of the request from the pipe into the request buffer.
@@ -182,18 +182,18 @@ impl Channel {
     }
 
     /// Serves a request of `len` bytes, all of it in the request buffer.
-    fn serve_whole(&mut self, thread: &mut ServeThread, len: usize) -> Pipes {
+    fn serve_whole(&mut self, thread: &mut ServeThread, len: usize) -> Result<Pipes> {
         let request = match self.request.request(len) {
             Ok(request) => request,
             Err(malformed) => {
-                refuse(&self.session, &self.device, &mut self.reply, malformed);
-                return Pipes::Empty;
+                refuse(&self.session, &self.device, &mut self.reply, malformed)?;
+                return Ok(Pipes::Empty);
             }
         };
         let header = request.header;
         if self.session.may_block(&header, request.fixed) {
             detach(&self.session, &self.device, request);
-            return Pipes::Empty;
+            return Ok(Pipes::Empty);
         }
         let out = self.reply.body();
         let mut exchange = BufferedExchange { request, out };
@@ -203,7 +203,7 @@ impl Channel {
         match fill(&self.data, &answer) {
             Filled::With(count) => {
                 counters.reads_spliced.count();
-                return self.send_piped(count, &header);
+                return Ok(self.send_piped(count, &header));
             }
             Filled::Failed => {
                 counters.reads_not_spliced.count();
@@ -215,7 +215,7 @@ impl Channel {
         }
         let reply = fulfil(answer, &mut exchange);
         after_send(self.reply.send(&self.device, reply, header.unique), &header);
-        pipes
+        Ok(pipes)
     }
 
     /// Replies with the `count` bytes in the data pipe.

@@ -114,6 +114,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "serve",
+        what: "the transports on mounts of a file system made for it",
+        action: RootTests(&["--package", "shmfuse", "--test", "serve_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "workloads",
         what: "real work on mounts, compared with a plain directory",
         action: RootTests(&["--package", "shmfuse", "--test", "workloads_root"]),

@@ -1,0 +1,250 @@
+//! The capabilities of the protocol: each with the condition under which it is asked for, or the
+//! reason why it is not. One that the daemon could not honour is never agreed to.
+
+use crate::config::{CachePolicy, Config, DataChoice, TransportKind};
+use transport::wire::InitFlags;
+
+/// What decides about capabilities.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes<'a> {
+    /// The mount's configuration.
+    pub config: &'a Config,
+    /// How requests are to travel.
+    pub kind: TransportKind,
+    /// The most that a request or reply can carry, in bytes: what a pipe of the splice transport
+    /// holds, at most [`PAYLOAD_MAX`](super::negotiate::PAYLOAD_MAX).
+    pub payload_max: usize,
+}
+
+/// When a capability is asked for.
+#[derive(Clone, Copy)]
+enum Want {
+    /// If the kernel offers it.
+    Always,
+    /// If the kernel offers it and this holds.
+    If(fn(&Wishes<'_>) -> bool),
+    /// Never.
+    No,
+}
+
+/// A capability, when it is asked for, and why then or why not.
+struct Capability(InitFlags, Want, &'static str);
+
+/// Every capability of protocol 7.45, in the order of its bits.
+const CAPABILITIES: &[Capability] = {
+    use InitFlags as F;
+    use Want::{Always, If, No};
+    &[
+        Capability(
+            F::ASYNC_READ,
+            Always,
+            "readahead need not wait for the page before",
+        ),
+        Capability(
+            F::POSIX_LOCKS,
+            Always,
+            "locks of fcntl(2) are the lower file's",
+        ),
+        Capability(
+            F::ATOMIC_O_TRUNC,
+            Always,
+            "OPEN truncates: no SETATTR in between",
+        ),
+        Capability(
+            F::EXPORT_SUPPORT,
+            Always,
+            "LOOKUP of \".\" and \"..\" is answered",
+        ),
+        Capability(F::BIG_WRITES, Always, "a WRITE carries more than a page"),
+        Capability(
+            F::DONT_MASK,
+            Always,
+            "the umask is applied below: a default ACL overrides it",
+        ),
+        Capability(F::SPLICE_WRITE, If(is_splice), "replies come from a pipe"),
+        Capability(
+            F::SPLICE_MOVE,
+            No,
+            "moving pages would take them from the lower page cache",
+        ),
+        Capability(
+            F::SPLICE_READ,
+            If(is_splice),
+            "requests are read into a pipe",
+        ),
+        Capability(
+            F::FLOCK_LOCKS,
+            Always,
+            "locks of flock(2) are the lower file's",
+        ),
+        Capability(
+            F::HAS_IOCTL_DIR,
+            Always,
+            "directories have attributes to get and set, too",
+        ),
+        Capability(
+            F::AUTO_INVAL_DATA,
+            Always,
+            "a changed mtime or size drops cached pages",
+        ),
+        Capability(F::DO_READDIRPLUS, Always, "a listing brings attributes"),
+        Capability(
+            F::READDIRPLUS_AUTO,
+            Always,
+            "but only when they are looked at",
+        ),
+        Capability(
+            F::ASYNC_DIO,
+            Always,
+            "direct I/O is split into requests side by side",
+        ),
+        Capability(
+            F::WRITEBACK_CACHE,
+            No,
+            "the kernel would hold sizes and times that the lower file does not have; forbidden with PASSTHROUGH",
+        ),
+        Capability(
+            F::NO_OPEN_SUPPORT,
+            No,
+            "an announcement of the kernel's; OPEN is answered",
+        ),
+        Capability(
+            F::PARALLEL_DIROPS,
+            Always,
+            "LOOKUP and READDIR in one directory run side by side",
+        ),
+        Capability(
+            F::HANDLE_KILLPRIV,
+            No,
+            "clears suid and capabilities where a local file system would not: V2 is exact",
+        ),
+        Capability(
+            F::POSIX_ACL,
+            If(checks_permissions),
+            "ACLs are the lower file's; the kernel checks by them, which it does only under default_permissions",
+        ),
+        Capability(
+            F::ABORT_ERROR,
+            Always,
+            "an aborted connection can be told from an unmounted one",
+        ),
+        Capability(F::MAX_PAGES, Always, "requests larger than 32 pages"),
+        Capability(
+            F::CACHE_SYMLINKS,
+            If(has_ttl),
+            "a link's target may be believed; strict asks each time",
+        ),
+        Capability(
+            F::NO_OPENDIR_SUPPORT,
+            No,
+            "an announcement of the kernel's; OPENDIR is answered",
+        ),
+        Capability(F::EXPLICIT_INVAL_DATA, No, "excludes AUTO_INVAL_DATA"),
+        Capability(F::MAP_ALIGNMENT, No, "DAX is for virtual machines"),
+        Capability(
+            F::SUBMOUNTS,
+            Always,
+            "mounts below the lower directory have device numbers of their own",
+        ),
+        Capability(
+            F::HANDLE_KILLPRIV_V2,
+            Always,
+            "suid and sgid are cleared where the kernel says so: a write needs no GETXATTR",
+        ),
+        Capability(
+            F::SETXATTR_EXT,
+            Always,
+            "SETXATTR of an ACL says whether to clear sgid",
+        ),
+        Capability(F::INIT_EXT, Always, "INIT has 64 bits of capabilities"),
+        Capability(
+            F::SECURITY_CTX,
+            No,
+            "labels are the lower file system's to give",
+        ),
+        Capability(F::HAS_INODE_DAX, No, "DAX is for virtual machines"),
+        Capability(
+            F::CREATE_SUPP_GROUP,
+            Always,
+            "a creator's group that owns a setgid directory is named",
+        ),
+        Capability(F::HAS_EXPIRE_ONLY, No, "an announcement of the kernel's"),
+        Capability(
+            F::DIRECT_IO_ALLOW_MMAP,
+            Always,
+            "a file opened for direct I/O can be mapped",
+        ),
+        Capability(
+            F::PASSTHROUGH,
+            If(wants_passthrough),
+            "the kernel reads and writes lower files by itself",
+        ),
+        Capability(F::NO_EXPORT_SUPPORT, No, "file handles are of use"),
+        Capability(
+            F::HAS_RESEND,
+            No,
+            "an announcement of the kernel's; no daemon takes over from another",
+        ),
+        Capability(
+            F::ALLOW_IDMAP,
+            No,
+            "the lower directory's owners are shown as they are",
+        ),
+        Capability(
+            F::OVER_IO_URING,
+            If(is_uring),
+            "requests come over io_uring",
+        ),
+        Capability(
+            F::REQUEST_TIMEOUT,
+            No,
+            "waiting for a lock may take any time",
+        ),
+    ]
+};
+
+fn is_splice(wishes: &Wishes<'_>) -> bool {
+    wishes.kind == TransportKind::Splice
+}
+
+fn is_uring(wishes: &Wishes<'_>) -> bool {
+    wishes.kind == TransportKind::Uring
+}
+
+fn has_ttl(wishes: &Wishes<'_>) -> bool {
+    matches!(wishes.config.cache, CachePolicy::Ttl(ttl) if !ttl.is_zero())
+}
+
+fn checks_permissions(wishes: &Wishes<'_>) -> bool {
+    wishes.config.mount.default_permissions
+}
+
+fn wants_passthrough(wishes: &Wishes<'_>) -> bool {
+    wishes.config.data != DataChoice::Copy && wishes.config.lower_stack_depth < STACK_DEPTH_MAX
+}
+
+/// The deepest stack of file systems there can be (`FILESYSTEM_MAX_STACK_DEPTH`,
+/// include/linux/fs.h).
+pub const STACK_DEPTH_MAX: u32 = 2;
+
+impl Capability {
+    fn is_wanted(&self, wishes: &Wishes<'_>) -> bool {
+        match self.1 {
+            Want::Always => true,
+            Want::If(holds) => holds(wishes),
+            Want::No => false,
+        }
+    }
+}
+
+/// What is asked for if the kernel offers it.
+pub fn wanted(offered: InitFlags, wishes: &Wishes<'_>) -> InitFlags {
+    let mut wanted = InitFlags::empty();
+    for capability in CAPABILITIES {
+        let Capability(flag, _, reason) = capability;
+        let (is_offered, is_wanted) = (offered.contains(*flag), capability.is_wanted(wishes));
+        tracing::debug!(?flag, is_offered, is_wanted, reason, "capability");
+        wanted.set(*flag, is_wanted);
+    }
+    wanted
+}
