@@ -192,6 +192,14 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    /// Waits until every thread waits for work.
+    fn rest(pool: &BlockingPool) {
+        let is_at_rest = |state: &State| state.jobs.is_empty() && state.idle == state.threads;
+        while !is_at_rest(&pool.shared.lock()) {
+            thread::yield_now();
+        }
+    }
+
     #[test]
     fn a_job_too_many_is_called_with_an_error_on_the_callers_thread() {
         let pool = BlockingPool::new(2, LONG);
@@ -222,9 +230,7 @@ mod tests {
                 tell.send(thread::current().id()).unwrap()
             }));
             told.recv_timeout(LONG).expect("it runs");
-            while pool.shared.lock().idle < pool.threads() {
-                thread::yield_now();
-            }
+            rest(&pool);
         }
         assert_eq!(pool.threads(), 1);
         pool.close();
@@ -249,9 +255,7 @@ mod tests {
                 thread.expect("a thread");
                 panic!("of a job");
             }));
-            while pool.shared.lock().idle == 0 {
-                thread::yield_now();
-            }
+            rest(&pool);
         }
         pool.close();
     }
