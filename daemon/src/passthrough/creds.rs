@@ -117,7 +117,7 @@ impl ThreadCreds {
             if !groups.is_empty() {
                 let gids: Vec<_> = groups
                     .iter()
-                    .map(|&g| rustix::process::Gid::from_raw(g))
+                    .map(|&g| rustix::process::Gid::from_raw_unchecked(g))
                     .collect();
                 set_thread_groups(&gids)?;
                 groups_set = true;
@@ -252,6 +252,138 @@ impl Drop for ActingAs<'_> {
             // next caller's files must not be made with this one's groups.
             tracing::error!("cannot drop a caller's supplementary groups: {errno}");
             self.creds.can_switch = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{self, File},
+        os::unix::fs::{MetadataExt, OpenOptionsExt},
+    };
+
+    fn by(uid: u32, gid: u32) -> InHeader {
+        InHeader {
+            uid,
+            gid,
+            ..InHeader::default()
+        }
+    }
+
+    fn fsids() -> (u32, u32) {
+        let line = |status: &str, name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(4).unwrap().parse().unwrap()
+        };
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        (line(&status, "Uid:"), line(&status, "Gid:"))
+    }
+
+    fn has(capability: CapabilitySet) -> bool {
+        capabilities(None).unwrap().effective.contains(capability)
+    }
+
+    fn on_a_thread_of_root(test: impl FnOnce() + Send + 'static) {
+        if rustix::process::geteuid().is_root() {
+            std::thread::spawn(test).join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_guard_lends_an_identity_and_takes_it_back() {
+        on_a_thread_of_root(|| {
+            let mut creds = ThreadCreds::enter().unwrap();
+            {
+                let _acting = creds.act_as(&by(12, 34), 0, &[56]).unwrap();
+                assert_eq!(fsids(), (12, 34));
+                let groups = rustix::process::getgroups().unwrap();
+                assert_eq!(groups, [rustix::process::Gid::from_raw(56)]);
+                assert!(!has(CapabilitySet::FSETID));
+                assert!(has(
+                    CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH
+                ));
+            }
+            assert_eq!(fsids(), (0, 0));
+            assert_eq!(rustix::process::getgroups().unwrap(), []);
+            let _acting = creds.act_as(&by(0, 0), 0, &[]).unwrap();
+            assert!(has(CapabilitySet::FSETID));
+        });
+    }
+
+    #[test]
+    fn a_panic_gives_the_identity_back() {
+        on_a_thread_of_root(|| {
+            let mut creds = ThreadCreds::enter().unwrap();
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let _acting = creds.act_as(&by(12, 34), 0, &[]).unwrap();
+                panic!("expected by the test");
+            }));
+            assert!(result.is_err());
+            assert_eq!(fsids(), (0, 0));
+        });
+    }
+
+    #[test]
+    fn capabilities_come_and_go_on_one_thread_only() {
+        on_a_thread_of_root(|| {
+            let mut creds = ThreadCreds::enter().unwrap();
+            creds.without_fsetid().unwrap();
+            assert!(!has(CapabilitySet::FSETID));
+            let other = std::thread::spawn(|| {
+                capabilities(None)
+                    .unwrap()
+                    .permitted
+                    .contains(CapabilitySet::FSETID)
+            });
+            assert!(other.join().unwrap());
+            creds.with_fsetid().unwrap();
+            assert!(has(CapabilitySet::FSETID));
+            creds.without_overrides().unwrap();
+            assert!(!has(CapabilitySet::DAC_OVERRIDE));
+            drop(creds);
+            assert!(has(CapabilitySet::DAC_OVERRIDE | CapabilitySet::FSETID));
+        });
+    }
+
+    #[test]
+    fn threads_make_files_for_different_callers_at_once() {
+        on_a_thread_of_root(|| {
+            let dir = tempfile::tempdir().unwrap();
+            std::thread::scope(|scope| {
+                for uid in 100..104 {
+                    let dir = dir.path();
+                    scope.spawn(move || {
+                        let mut creds = ThreadCreds::enter().unwrap();
+                        // Each thread has a umask of its own, too.
+                        let umask = 0o100 >> (3 * (uid % 3));
+                        for n in 0..200 {
+                            let path = dir.join(format!("{uid}-{n}"));
+                            {
+                                let _acting = creds.act_as(&by(uid, uid + 1), umask, &[]).unwrap();
+                                let mut options = File::options();
+                                options.write(true).create_new(true).mode(0o777);
+                                options.open(&path).unwrap();
+                            }
+                            let meta = fs::metadata(&path).unwrap();
+                            assert_eq!((meta.uid(), meta.gid()), (uid, uid + 1));
+                            assert_eq!(meta.mode() & 0o777, 0o777 & !umask);
+                        }
+                    });
+                }
+            });
+        });
+    }
+
+    #[test]
+    fn a_caller_without_a_number_here_is_refused() {
+        let mut creds = ThreadCreds::enter().unwrap();
+        for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
+            assert_eq!(
+                creds.act_as(&by(uid, gid), 0, &[]).err(),
+                Some(Errno::OVERFLOW)
+            );
         }
     }
 }

@@ -84,6 +84,8 @@ impl FdCache {
             }
             evicted = clock.place(inode, self.capacity);
             *inode.slot() = FdSlot::Cached(Arc::clone(&fd));
+            // Not marked as used: what many inodes pass through once leaves the others alone.
+            inode.fd_used.store(false, Ordering::Relaxed);
         }
         drop(evicted);
         fd
@@ -150,5 +152,73 @@ fn take_cached(inode: &Arc<Inode>) -> Option<Arc<OwnedFd>> {
             FdSlot::Absent | FdSlot::Held(..) => None,
         },
         FdSlot::Absent | FdSlot::Held(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::passthrough::testing::{Scratch, places};
+    use transport::wire::ROOT_ID;
+
+    use super::*;
+
+    /// Inodes of as many files.
+    fn inodes(scratch: &mut Scratch, count: usize) -> Vec<Arc<Inode>> {
+        (0..count)
+            .map(|n| {
+                let name = format!("f{n}");
+                std::fs::write(scratch.lower(&name), b"").unwrap();
+                let nodeid = scratch.lookup(&name);
+                scratch.fs.inode(nodeid).unwrap()
+            })
+            .collect()
+    }
+
+    fn fd() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn no_more_than_the_capacity_is_open_and_what_is_used_stays() {
+        let mut scratch = Scratch::new(&places()[0]);
+        let inodes = inodes(&mut scratch, 100);
+        scratch.fs.fds.shed();
+        let cache = FdCache::new(64);
+        assert_eq!(cache.capacity(), 16);
+        for inode in &inodes {
+            cache.admit(inode, fd());
+            // The first is used all the time.
+            assert!(inodes[0].present_fd().is_some());
+            let open = inodes
+                .iter()
+                .filter(|i| !matches!(*i.slot(), FdSlot::Absent));
+            assert!(open.count() <= cache.capacity());
+        }
+        assert!(cache.shed());
+        assert!(inodes.iter().all(|inode| inode.present_fd().is_none()));
+        assert!(!cache.shed());
+    }
+
+    #[test]
+    fn a_held_descriptor_is_not_taken_and_is_counted_until_its_inode_goes() {
+        let mut scratch = Scratch::new(&places()[0]);
+        let inodes = inodes(&mut scratch, 4);
+        scratch.fs.fds.shed();
+        let cache = FdCache::new(4);
+        let held = cache.admit(&inodes[0], fd());
+        assert!(cache.hold(&inodes[0], held));
+        assert!(cache.hold(&inodes[1], Arc::new(fd())));
+        assert!(
+            !cache.hold(&inodes[2], Arc::new(fd())),
+            "half of 4 are held"
+        );
+        assert!(cache.hold(&inodes[1], Arc::new(fd())), "it is held already");
+        cache.shed();
+        assert!(inodes[0].present_fd().is_some());
+        assert_eq!(cache.held(), 2);
+        scratch.fs.inodes.clear();
+        drop(inodes);
+        assert_eq!(cache.held(), 0);
+        assert!(scratch.fs.inode(ROOT_ID).is_ok());
     }
 }

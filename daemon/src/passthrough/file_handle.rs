@@ -114,3 +114,53 @@ impl fmt::Debug for FileHandle {
             .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::HashSet, os::fd::AsFd};
+
+    fn raw(kind: i32, len: usize, fill: u8) -> RawHandle {
+        let mut raw = RawHandle {
+            len: len as u32,
+            kind,
+            bytes: [0xEE; MAX_HANDLE_BYTES],
+        };
+        raw.bytes[..len].fill(fill);
+        raw
+    }
+
+    #[test]
+    fn handles_of_any_length_are_kept_whole() {
+        let mut all = HashSet::new();
+        for len in [0, 1, INLINE - 1, INLINE, INLINE + 1, MAX_HANDLE_BYTES] {
+            for (kind, fill) in [(1, 0), (1, 1), (2, 0)] {
+                let handle = FileHandle::from_raw(&raw(kind, len, fill));
+                let again = FileHandle::from_raw(&handle.to_raw());
+                assert_eq!(handle, again);
+                assert_eq!(
+                    handle.to_raw().bytes[..len],
+                    raw(kind, len, fill).bytes[..len]
+                );
+                all.insert(handle);
+            }
+        }
+        // Without bytes, only the kind tells them apart.
+        assert_eq!(all.len(), 2 + 5 * 3);
+    }
+
+    #[test]
+    fn a_name_and_its_descriptor_have_one_handle() {
+        for place in [std::env::temp_dir(), "/dev/shm".into()] {
+            let dir = tempfile::TempDir::new_in(place).unwrap();
+            std::fs::write(dir.path().join("f"), b"").unwrap();
+            let open = std::fs::File::open(dir.path()).unwrap();
+            let file = std::fs::File::open(dir.path().join("f")).unwrap();
+            let Ok((by_name, _)) = FileHandle::of(open.as_fd(), c"f", false) else {
+                continue;
+            };
+            let (by_fd, _) = FileHandle::of(file.as_fd(), c"", false).unwrap();
+            assert_eq!(by_name, by_fd);
+        }
+    }
+}

@@ -112,7 +112,7 @@ impl Inode {
             submount: place.submount,
             number_tag: place.number_tag,
             fd: Mutex::new(fd),
-            fd_used: AtomicBool::new(true),
+            fd_used: AtomicBool::new(false),
         }
     }
 

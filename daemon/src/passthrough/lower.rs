@@ -3,7 +3,9 @@
 //! With privilege, the daemon works on a clone of the mount tree at LOWER, made private and
 //! attached nowhere (open_tree(2)), before its own mount exists. Whatever is mounted later, the
 //! daemon's own mount above all, is not in the clone: no lookup below LOWER can walk into our own
-//! mount and wait for itself. The price: **mounts made below LOWER after the start are not seen.**
+//! mount and wait for itself. The price: **mounts made below LOWER after the start are not seen,
+//! and file systems mounted there at the start stay in use until the daemon ends**, even if they
+//! are unmounted from the tree that everybody else sees.
 //!
 //! Without privilege there is one mount, and every lookup is told to stay on it
 //! (`RESOLVE_NO_XDEV`): a directory with another mount on it is answered `EXDEV`.

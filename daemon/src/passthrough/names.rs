@@ -128,3 +128,73 @@ pub fn groups_in(header: &InHeader, payload: &[u8]) -> Result<Vec<u32>, Errno> {
     }
     Ok(Vec::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header(total_extlen: u16) -> InHeader {
+        InHeader {
+            total_extlen,
+            ..InHeader::default()
+        }
+    }
+
+    /// A name, then an extension of another kind, then one with two groups.
+    fn extended() -> Vec<u8> {
+        let words: [u32; 8] = [8, 1, 24, EXT_GROUPS, 2, 77, 88, 0];
+        [&b"name\0"[..], bytemuck::cast_slice(&words)].concat()
+    }
+
+    #[test]
+    fn groups_are_found_behind_the_name_and_other_extensions() {
+        let payload = extended();
+        assert_eq!(groups_in(&header(4), &payload), Ok(vec![77, 88]));
+        let mut names = without_extensions(&header(4), &payload).unwrap();
+        assert_eq!(take_name(&mut names), Ok(c"name"));
+        assert_eq!(names, b"");
+        assert_eq!(groups_in(&header(0), b"name\0"), Ok(vec![]));
+    }
+
+    #[test]
+    fn two_names_follow_each_other() {
+        let mut bytes = &b"old\0new\0"[..];
+        assert_eq!(take_name(&mut bytes), Ok(c"old"));
+        assert_eq!(take_name(&mut bytes), Ok(c"new"));
+        assert_eq!(take_name(&mut bytes), Err(Errno::IO));
+    }
+
+    #[test]
+    fn extensions_that_do_not_fit_are_refused() {
+        assert_eq!(groups_in(&header(1), b"1234"), Err(Errno::IO));
+        for size in [0u32, 7, 25, u32::MAX] {
+            let words = [size, EXT_GROUPS, 1, 77];
+            assert_eq!(
+                groups_in(&header(2), bytemuck::cast_slice(&words)),
+                Err(Errno::IO)
+            );
+        }
+        let too_many = [16u32, EXT_GROUPS, u32::MAX, 77];
+        assert_eq!(
+            groups_in(&header(2), bytemuck::cast_slice(&too_many)),
+            Err(Errno::IO)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_cause_a_panic(extlen: u16, payload: Vec<u8>) {
+            let _ = groups_in(&header(extlen), &payload);
+            let _ = take_name(&mut &payload[..]);
+        }
+
+        #[test]
+        fn a_name_that_passes_has_no_slash_and_is_no_dot(bytes: Vec<u8>) {
+            if let Ok(name) = take_name(&mut &bytes[..]) {
+                let name = name.to_bytes();
+                prop_assert!(!name.contains(&b'/') && ![&b""[..], b".", b".."].contains(&name));
+            }
+        }
+    }
+}
