@@ -17,7 +17,8 @@ use crate::{
     fuse::{Backing, BackingId, Device, FileSystem, Session},
     mount::{self, How, Mounted, presence},
     passthrough::Passthrough,
-    probe, select, serve,
+    probe::{self, Probe},
+    select, serve,
     signals::Signals,
 };
 use nix::sys::signal::Signal;
@@ -27,7 +28,7 @@ use rustix::{
 };
 use std::{
     io::{self, PipeReader},
-    os::fd::BorrowedFd,
+    os::fd::{AsFd as _, BorrowedFd},
     sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -73,24 +74,32 @@ pub fn run_with(
     let daemon = matches!(announce, Announce::Parent(_));
     crate::log::panics();
     let signals = Signals::collect()?;
-    let serving = Serving::start(Arc::new(config), make)?;
+    let serving = Serving::start(Arc::new(config), signals, daemon, make)?;
     match announce {
         Announce::Log => {
-            let answer = probe::answers(&serving.session.config().mountpoint);
-            // An unmount may have come first; then there was nothing left to answer.
-            let patience = if answer.is_ok() { Duration::ZERO } else { STOP };
-            match serving.next(&signals, Some(patience)) {
+            let probe = Probe::start(&serving.session.config().mountpoint)?;
+            match serving.next(Some(probe::PATIENCE), Some(probe.as_fd())) {
                 Some(Event::Ended) => return serving.ended(),
-                Some(Event::Signal(signal)) => return serving.quiesce(&signals, signal),
-                None => answer?,
+                Some(Event::Signal(signal)) => return serving.quiesce(signal),
+                Some(Event::Ready) | None => {}
+            }
+            if let Err(error) = probe.outcome(Duration::ZERO) {
+                // An unmount may have come first; then there was nothing left to answer.
+                return match serving.next(Some(STOP), None) {
+                    Some(Event::Ended) => serving.ended(),
+                    _ => Err(error),
+                };
             }
         }
         Announce::Parent(report) => report.ready()?,
     }
     serving.log();
-    match serving.serve(&signals, daemon) {
-        Event::Ended => serving.ended(),
-        Event::Signal(signal) => serving.quiesce(&signals, signal),
+    loop {
+        match serving.next(None, None) {
+            Some(Event::Ended) => return serving.ended(),
+            Some(Event::Signal(signal)) => return serving.quiesce(signal),
+            Some(Event::Ready) | None => {}
+        }
     }
 }
 
@@ -99,6 +108,9 @@ pub fn run_with(
 struct Serving {
     mounted: Mounted,
     session: Arc<Session>,
+    signals: Signals,
+    /// Not in the foreground.
+    daemon: bool,
     waiter: JoinHandle<Result<()>>,
     /// Hangs up when `waiter` ends.
     ended: PipeReader,
@@ -113,6 +125,8 @@ enum Event {
     Ended,
     /// Somebody wants the mount to end.
     Signal(Signal),
+    /// What was waited for beside these.
+    Ready,
 }
 
 impl Serving {
@@ -120,6 +134,8 @@ impl Serving {
     /// ours covers it. Whatever fails, what was made before is cleared away.
     fn start(
         config: Arc<Config>,
+        signals: Signals,
+        daemon: bool,
         make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
     ) -> Result<Self> {
         raise_descriptor_limit();
@@ -150,6 +166,8 @@ impl Serving {
         Ok(Self {
             mounted,
             session,
+            signals,
+            daemon,
             waiter,
             ended,
             _presence: presence.ok(),
@@ -178,25 +196,15 @@ impl Serving {
         tracing::info!(?counters, "holding {}", self.session.holdings());
     }
 
-    /// Waits while the mount is served.
-    fn serve(&self, signals: &Signals, daemon: bool) -> Event {
-        loop {
-            match self.next(signals, None) {
-                // A daemon has no terminal that could hang up.
-                Some(Event::Signal(Signal::SIGHUP)) if daemon => {}
-                Some(event) => return event,
-                None => {}
-            }
-        }
-    }
-
-    /// The next event; none if `time` passes before there is one. SIGUSR1 is none: it has what the
-    /// file system holds logged.
-    fn next(&self, signals: &Signals, time: Option<Duration>) -> Option<Event> {
+    /// The next event; none if `time` passes before there is one. `also` is a descriptor that may
+    /// become ready meanwhile. SIGUSR1 is no event: it has what the file system holds logged.
+    fn next(&self, time: Option<Duration>, also: Option<BorrowedFd<'_>>) -> Option<Event> {
         let until = time.map(|time| Instant::now() + time);
         loop {
-            match signals.next() {
+            match self.signals.next() {
                 Some(Signal::SIGUSR1) => self.log_state(),
+                // A daemon has no terminal that could hang up.
+                Some(Signal::SIGHUP) if self.daemon => {}
                 Some(signal) => return Some(Event::Signal(signal)),
                 None => {}
             }
@@ -205,13 +213,16 @@ impl Serving {
                 tv_sec: left.as_secs() as i64,
                 tv_nsec: left.subsec_nanos().into(),
             });
-            let mut fds = [
-                PollFd::new(signals, PollFlags::IN),
+            let mut fds = vec![
                 PollFd::new(&self.ended, PollFlags::IN),
+                PollFd::new(&self.signals, PollFlags::IN),
             ];
+            fds.extend(also.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
+            let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
             match poll(&mut fds, left.as_ref()) {
                 Ok(0) => return None,
-                Ok(_) if !fds[1].revents().is_empty() => return Some(Event::Ended),
+                Ok(_) if ready(&fds[0]) => return Some(Event::Ended),
+                Ok(_) if fds.get(2).is_some_and(ready) => return Some(Event::Ready),
                 // A signal, which the next round takes; or EINTR.
                 _ => {}
             }
@@ -231,37 +242,37 @@ impl Serving {
                 // mount's by now.
                 mounted.forget();
             }
-            // The mount is still there, and nobody serves it: dropping it detaches it.
+            // The mount is still there, and nobody serves it: dropping it ends it.
             Err(error) => tracing::error!("the mount ends: {error}"),
         }
         outcome
     }
 
     /// Unmounts; if the mount is in use, out of sight at least, and its users get some time.
-    fn quiesce(mut self, signals: &Signals, signal: Signal) -> Result<()> {
+    fn quiesce(mut self, signal: Signal) -> Result<()> {
         tracing::info!("{signal}: unmounting");
         if let Err(error) = self.mounted.unmount(How::Clean) {
             let patience = QUIESCE.as_secs();
             tracing::warn!("{error}; detached, users have {patience} s to finish");
             self.mounted.unmount(How::Lazy)?;
         }
-        match self.next(signals, Some(QUIESCE)) {
+        match self.next(Some(QUIESCE), None) {
             Some(Event::Ended) => self.ended(),
             Some(Event::Signal(signal)) => {
                 tracing::warn!("{signal} again: ending at once");
-                self.stop(signals)
+                self.stop()
             }
-            None => {
+            Some(Event::Ready) | None => {
                 tracing::warn!("still in use: ending all the same");
-                self.stop(signals)
+                self.stop()
             }
         }
     }
 
     /// Ends the serving threads under those who still use the mount.
-    fn stop(self, signals: &Signals) -> Result<()> {
+    fn stop(self) -> Result<()> {
         self.session.stop();
-        match self.next(signals, Some(STOP)) {
+        match self.next(Some(STOP), None) {
             Some(Event::Ended) => self.ended(),
             // A thread hangs in the lower file system. The end of this process closes the device.
             _ => {

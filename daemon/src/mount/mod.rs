@@ -49,7 +49,9 @@ pub fn is_privileged() -> bool {
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
-/// A mount of ours. Dropped, it is detached, so that a failure on the way leaves nothing behind.
+/// A mount of ours. Dropped, it is ended, so that a failure on the way leaves nothing behind, and
+/// nobody waits for answers that do not come: not even a thread of this process, which could not
+/// end then.
 #[derive(Debug)]
 pub struct Mounted {
     mountpoint: PathBuf,
@@ -109,8 +111,13 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
+        let how = if is_privileged() {
+            How::Force
+        } else {
+            How::Lazy
+        };
         if self.attached
-            && let Err(error) = self.unmount(How::Lazy)
+            && let Err(error) = self.unmount(how)
         {
             tracing::warn!("the mount stays behind, without a daemon: {error}");
         }
