@@ -253,22 +253,36 @@ fn install(which: Signal) {
     }
 }
 
+/// One of the two, whichever is known to wait later; the other gets its lock then.
 fn two_processes_that_wait_for_each_other_are_told(mount: &TestMount) {
     let path = mount.path().join("file");
     let file = open(&path);
     set(&file, libc::F_WRLCK, 0, 1).unwrap();
     let held = Meeting::new();
+    let (mut other, told) = pipe().unwrap();
     let child = Forked::start(|| {
         let file = open(&path);
         set(&file, libc::F_WRLCK, 1, 1).unwrap();
         held.arrive();
-        set_waiting(&file, libc::F_WRLCK, 0, 1).unwrap();
+        let refused = match set_waiting(&file, libc::F_WRLCK, 0, 1) {
+            Ok(()) => false,
+            Err(Errno::EDEADLK) => true,
+            Err(errno) => panic!("{errno}"),
+        };
+        (&told).write_all(&[refused.into()]).unwrap();
     });
     held.await_other();
     wait_until("the other waits", || is_asleep(child.pid()));
-    assert_eq!(set_waiting(&file, libc::F_WRLCK, 1, 1), Err(Errno::EDEADLK));
+    let mine = set_waiting(&file, libc::F_WRLCK, 1, 1);
     set(&file, libc::F_UNLCK, 0, 1).unwrap();
+    let mut other_refused = [0];
+    other.read_exact(&mut other_refused).unwrap();
     child.join();
+    let expected = match other_refused {
+        [0] => Err(Errno::EDEADLK),
+        _ => Ok(()),
+    };
+    assert_eq!(mine, expected);
 }
 
 fn locks_of_an_open_file_go_with_it(mount: &TestMount) {
