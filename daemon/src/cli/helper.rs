@@ -9,7 +9,11 @@ use std::{ffi::OsString, path::PathBuf};
 
 /// Mount helper for mount(8): makes `mount -t fuse.shmfuse` and lines of fstab work.
 #[derive(Parser, Debug)]
-#[command(name = "mount.fuse.shmfuse", version)]
+#[command(
+    name = "mount.fuse.shmfuse",
+    version,
+    after_help = "The mount options are those of shmfuse-mount(8); so is each of its long options."
+)]
 pub struct HelperArgs {
     /// Directory whose contents are to appear at MOUNTPOINT
     #[arg(value_name = "LOWER")]

@@ -240,10 +240,17 @@ fn default_threads() -> usize {
 
 /// The absolute path of an existing directory.
 fn directory(path: &Path, what: &'static str) -> Result<PathBuf> {
-    let remedy = format!("create {what} first");
-    let found = path
-        .canonicalize()
-        .map_err(|error| Error::path("cannot use", path, error).with_remedy(remedy.clone()))?;
+    let found = path.canonicalize().map_err(|error| {
+        let remedy = match error.raw_os_error() {
+            Some(libc::ENOENT) => format!("create {what} first"),
+            Some(libc::ENOTCONN) => {
+                let path = path.display();
+                format!("the daemon of what is mounted there has died: umount {path}")
+            }
+            _ => String::new(),
+        };
+        Error::path("cannot use", path, error).with_remedy(remedy)
+    })?;
     if found.is_dir() {
         Ok(found)
     } else {

@@ -18,11 +18,14 @@ use crate::{
 };
 use rustix::{
     fs::{FlockOperation, Mode, OFlags, flock, open},
+    io::Errno,
     thread::CapabilitySet,
 };
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 use table::{DeviceNumber, MountTable};
 
@@ -148,30 +151,44 @@ pub fn mount_by_helper(config: &Config) -> Result<(Mounted, OwnedFd)> {
 
 /// The right to mount at a place, while it is held: of commands that start at once, the first
 /// mounts and the others see that. It is a lock on the directory below the mount; one that this
-/// user may not read, or whose file system has no locks, is not protected.
+/// user may not read, whose file system has no locks, or that somebody else keeps locked, is not
+/// protected.
 #[derive(Debug)]
 struct Turn {
     _locked: Option<OwnedFd>,
 }
 
 impl Turn {
-    /// Waits for it.
+    /// Waits for it, but not for ever: other programs may lock directories, too.
     ///
     /// # Errors
     ///
     /// shmfuse is mounted there by now.
     fn take(mountpoint: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let locked = open(mountpoint, flags, Mode::empty())
-            .and_then(|dir| flock(&dir, FlockOperation::LockExclusive).map(|()| dir));
+        let locked = lock(mountpoint);
         let table = MountTable::read()?;
         match table.top(mountpoint).filter(|mount| mount.is_ours()) {
             Some(mount) => Err(table::already_mounted(mount)),
-            None => Ok(Self {
-                _locked: locked.ok(),
-            }),
+            None => Ok(Self { _locked: locked }),
         }
     }
+}
+
+/// How long another command may take to mount.
+const TURN: Duration = Duration::from_secs(5);
+
+fn lock(directory: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = open(directory, flags, Mode::empty()).ok()?;
+    let until = Instant::now() + TURN;
+    while Instant::now() < until {
+        match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(directory),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(Duration::from_millis(2)),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Unmounts what is on top at `mountpoint`, an absolute path without symbolic links.
