@@ -72,11 +72,18 @@ pub enum TransportKind {
     Splice,
     /// FUSE-over-io_uring, entries in private memory.
     Uring,
+    /// FUSE-over-io_uring, entries and rings in maps shared with kernel programs.
+    Shm,
 }
 
 impl TransportKind {
     /// Every transport, the slowest first.
-    pub const ALL: [Self; 3] = [Self::Classic, Self::Splice, Self::Uring];
+    pub const ALL: [Self; 4] = [Self::Classic, Self::Splice, Self::Uring, Self::Shm];
+
+    /// Whether requests travel through FUSE-over-io_uring.
+    pub const fn is_ring(self) -> bool {
+        matches!(self, Self::Uring | Self::Shm)
+    }
 
     /// As on the command line.
     pub const fn name(self) -> &'static str {
@@ -84,6 +91,7 @@ impl TransportKind {
             Self::Classic => "classic",
             Self::Splice => "splice",
             Self::Uring => "uring",
+            Self::Shm => "shm",
         }
     }
 }

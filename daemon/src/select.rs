@@ -19,9 +19,9 @@ pub const ENABLE_URING: &str = "/sys/module/fuse/parameters/enable_uring";
 /// The one that was asked for cannot be had.
 pub fn transport(choice: TransportChoice) -> Result<TransportKind> {
     match choice {
-        TransportChoice::Only(TransportKind::Uring) => {
+        TransportChoice::Only(kind) if kind.is_ring() => {
             uring().map_err(|lack| lack.into_error())?;
-            Ok(TransportKind::Uring)
+            Ok(kind)
         }
         TransportChoice::Only(kind) => Ok(kind),
         TransportChoice::Auto => match uring() {

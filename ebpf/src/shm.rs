@@ -11,6 +11,7 @@ use transport::{
     cq::Engine,
     layout::{Control, Lane, Park, QueueCounters, Ring, Slot},
     memory::{Geometry, Memory},
+    sync::Word,
 };
 
 #[map]
@@ -25,6 +26,11 @@ static RINGS: Array<Ring> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static LANES: Array<Lane> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static COUNTERS: Array<QueueCounters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// The heads of all payloads, page by page.
+#[map]
+static PAYLOADS: Array<[Word; PAGE_WORDS]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+const PAGE_WORDS: usize = 4096 / 8;
 
 /// The maps of this mount.
 pub struct Maps;

@@ -99,15 +99,19 @@ pub struct Cqe {
     pub res: i32,
     /// Whether the program has dealt with it.
     pub seen: bool,
+    /// `IORING_CQE_F_*` and the program's mark.
+    pub flags: u32,
 }
 
 impl CqeWords {
     #[inline(always)]
     fn read(&self) -> Cqe {
+        let flags = self.flags.get();
         Cqe {
             user_data: self.user_data.get(),
             res: self.res.get() as i32,
-            seen: self.flags.get() & SEEN != 0,
+            seen: flags & SEEN != 0,
+            flags,
         }
     }
 }

@@ -248,6 +248,30 @@ pub struct Taken<'m> {
     unique: Unique,
 }
 
+/// The right of a [`Taken`] without the borrow of its slot: for a daemon that keeps requests beside
+/// the memory they lie in. Made by [`Taken::hold`], spent by [`Slot::resume`].
+#[derive(Debug)]
+#[must_use = "a request that was taken is to be committed"]
+pub struct Held(Unique);
+
+impl Held {
+    /// The request's number.
+    pub const fn unique(&self) -> Unique {
+        self.0
+    }
+}
+
+impl Slot {
+    /// The request that was held, which was taken from this slot: of another slot the commit is
+    /// refused, because the slot word does not name the request.
+    pub fn resume(&self, held: Held) -> Taken<'_> {
+        Taken {
+            slot: self,
+            unique: held.0,
+        }
+    }
+}
+
 /// Why a commit was not made.
 #[derive(Debug)]
 pub enum CommitError<'m> {
@@ -258,6 +282,11 @@ pub enum CommitError<'m> {
 }
 
 impl<'m> Taken<'m> {
+    /// Keeps the right and lets go of the slot.
+    pub fn hold(self) -> Held {
+        Held(self.unique)
+    }
+
     /// The request's number.
     pub const fn unique(&self) -> Unique {
         self.unique

@@ -11,6 +11,12 @@ use crate::{
 
 /// `IORING_OP_NOP`.
 const OP_NOP: u8 = 0;
+/// `IORING_OP_POLL_ADD`.
+const OP_POLL_ADD: u8 = 6;
+/// `IORING_POLL_ADD_MULTI`, in the field `len`.
+const POLL_MULTI: u64 = 1;
+/// `POLLIN`.
+const POLLIN: u64 = 1;
 /// `IORING_OP_URING_CMD` (include/uapi/linux/io_uring.h).
 const OP_URING_CMD: u8 = 46;
 /// `IORING_OP_FUTEX_WAKE`, Linux 6.7.
@@ -66,6 +72,29 @@ impl Sqe {
             commit_id: 0,
             queue: 0,
         }
+    }
+
+    /// Completes each time that `fd` can be read, until a completion says otherwise. The daemon's own
+    /// affair: `user_data` is no tag.
+    pub const fn poll(fd: u32, user_data: u64) -> Self {
+        Self {
+            op_and_fd: Self::op(OP_POLL_ADD, fd),
+            cmd_op: 0,
+            addr: 0,
+            len: POLL_MULTI | POLLIN << 32,
+            user_data,
+            addr3: 0,
+            commit_id: 0,
+            queue: 0,
+        }
+    }
+
+    /// The same with another `user_data`: for a command of an entry that the program is to leave
+    /// alone.
+    #[must_use]
+    pub const fn with_user_data(mut self, user_data: u64) -> Self {
+        self.user_data = user_data;
+        self
     }
 
     /// Does nothing but complete (6.7).

@@ -1,6 +1,6 @@
 //! The programs of one mount: load, attach, let go.
 
-use std::io;
+use std::{fs, io, os::unix::fs::MetadataExt};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -9,7 +9,14 @@ use aya::{
     util::nr_cpus,
 };
 
-use super::{Counters, mapping::MappedArray, offsets::Offsets};
+use transport::{cq::Engine, memory::Geometry};
+
+use super::{
+    Counters,
+    mapping::MappedArray,
+    offsets::Offsets,
+    shared::{Reservation, SharedMemory, Sizes},
+};
 use crate::{
     error::{Error, Result},
     mount::table::DeviceNumber,
@@ -24,6 +31,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sh
 /// leaves a start behind that the next request at its address overwrites, rather than an end
 /// without a start.
 const PROGRAMS: [&str; 2] = ["fuse_request_send", "fuse_request_end"];
+
+/// The program of the shared-memory transport.
+const ARRIVAL: &str = "io_uring_complete";
 
 const CANNOT_LOAD: &str = "loading kernel programs takes root, or CAP_BPF and CAP_PERFMON";
 
@@ -49,32 +59,37 @@ impl Programs {
     /// tracepoint or a field of a structure, or its verifier refuses a program (the text then holds
     /// the verifier's log).
     pub fn load() -> Result<Self> {
-        let btf = Btf::from_sys_fs().map_err(|error| {
-            unsupported(
-                format!("cannot read the kernel's types: {error}"),
-                "the kernel must be built with CONFIG_DEBUG_INFO_BTF and /sys be mounted",
-            )
+        let (mut ebpf, btf) = open_object(None)?;
+        attach(&mut ebpf, &PROGRAMS, &btf)?;
+        Self::of(ebpf)
+    }
+
+    /// Loads and attaches the programs of a mount with the shared-memory transport, and maps its
+    /// memory. `geometry` is asked with the address that the parking words will have. The programs
+    /// leave every completion to the daemon until the session is started (protocol 11.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load), and if the memory cannot be had, or this process is not in the
+    /// initial PID namespace (programs could not tell its rings from others').
+    pub fn load_shared(
+        sizes: Sizes,
+        geometry: impl FnOnce(u64) -> Geometry,
+    ) -> Result<(Self, SharedMemory, Geometry)> {
+        check_pid_namespace()?;
+        let reservation = Reservation::new(sizes)?;
+        let geometry = geometry(reservation.parks_address());
+        let (mut ebpf, btf) = open_object(Some((&sizes, &geometry)))?;
+        let memory = reservation.fill(|name| match ebpf.map(name) {
+            Some(Map::Array(data)) => data,
+            other => unreachable!("{name} is no array: {other:?}"),
         })?;
-        let cpus = nr_cpus().map_err(|(path, error)| Error::path("cannot read", path, error))?;
-        let cpus = u32::try_from(cpus).expect("Linux has at most 8192 CPUs");
+        attach(&mut ebpf, &[ARRIVAL], &btf)?;
+        attach(&mut ebpf, &PROGRAMS, &btf)?;
+        Ok((Self::of(ebpf)?, memory, geometry))
+    }
 
-        let offsets = Offsets::of_running_kernel()?;
-        let mut loader = EbpfLoader::new();
-        loader.btf(Some(&btf));
-        for (global, offset) in offsets.globals() {
-            loader.override_global(global, offset, true);
-        }
-        let mut ebpf = loader
-            .map_max_entries("STATS", cpus)
-            .map_max_entries("STARTS", starts_kept(cpus))
-            .load(OBJECT)
-            .map_err(|error| {
-                unsupported(format!("cannot set up the maps: {error}"), CANNOT_LOAD)
-            })?;
-
-        for name in PROGRAMS {
-            attach(&mut ebpf, name, &btf)?;
-        }
+    fn of(mut ebpf: Ebpf) -> Result<Self> {
         let mount =
             Array::try_from(take_map(&mut ebpf, "MOUNT")).expect("MOUNT is an array of u32");
         let stats = MappedArray::new(&array_data(take_map(&mut ebpf, "STATS")))?;
@@ -131,27 +146,107 @@ fn starts_kept(cpus: u32) -> u32 {
     cpus.saturating_mul(512).max(8192)
 }
 
-fn attach(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> Result<()> {
-    let program: &mut BtfTracePoint = ebpf
-        .program_mut(name)
-        .and_then(|program| program.try_into().ok())
-        .expect("the object has a program for each tracepoint");
-    program.load(name, btf).map_err(|error| match error {
-        ProgramError::Btf(error) => unsupported(
-            format!("this kernel has no tracepoint {name}: {error}"),
-            "Linux 6.14 or newer is needed",
-        ),
-        error => unsupported(
-            format!("the kernel refuses the program {name}: {error}"),
-            CANNOT_LOAD,
-        ),
-    })?;
-    program.attach().map_err(|error| {
+/// The eBPF object with its maps made and its constants set; no program is loaded yet.
+fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
+    let btf = Btf::from_sys_fs().map_err(|error| {
         unsupported(
-            format!("cannot attach to tracepoint {name}: {error}"),
-            CANNOT_LOAD,
+            format!("cannot read the kernel's types: {error}"),
+            "the kernel must be built with CONFIG_DEBUG_INFO_BTF and /sys be mounted",
         )
     })?;
+    let cpus = nr_cpus().map_err(|(path, error)| Error::path("cannot read", path, error))?;
+    let cpus = u32::try_from(cpus).expect("Linux has at most 8192 CPUs");
+
+    let offsets = Offsets::of_running_kernel()?;
+    let constants = shared.map(|(_, geometry)| Constants::of(geometry));
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(&btf));
+    for (global, offset) in offsets.globals() {
+        loader.override_global(global, offset, true);
+    }
+    if let (Some((sizes, _)), Some(constants)) = (shared, &constants) {
+        for (map, elements) in sizes.elements() {
+            loader.map_max_entries(map, elements);
+        }
+        for (global, value) in &constants.words {
+            loader.override_global(global, value, true);
+        }
+        loader.override_global("SHM_PARKS_ADDRESS", &constants.parks_address, true);
+    }
+    let ebpf = loader
+        .map_max_entries("STATS", cpus)
+        .map_max_entries("STARTS", starts_kept(cpus))
+        .load(OBJECT)
+        .map_err(|error| unsupported(format!("cannot set up the maps: {error}"), CANNOT_LOAD))?;
+    Ok((ebpf, btf))
+}
+
+/// What the programs of the shared-memory transport know of the mount (ebpf/src/shm.rs).
+struct Constants {
+    words: [(&'static str, u32); 7],
+    parks_address: u64,
+}
+
+impl Constants {
+    fn of(geometry: &Geometry) -> Self {
+        Self {
+            words: [
+                (
+                    "SHM_KERNEL_ENGINE",
+                    u32::from(geometry.engine == Engine::Kernel),
+                ),
+                ("SHM_QUEUES", geometry.queues),
+                ("SHM_DEPTH", geometry.depth),
+                ("SHM_CONSUMERS", geometry.consumers),
+                ("SHM_FUSE_FD", geometry.fuse_fd),
+                ("SHM_COOKIE", u32::from(geometry.cookie)),
+                ("SHM_PROCESS", std::process::id()),
+            ],
+            parks_address: geometry.parks_address,
+        }
+    }
+}
+
+/// The number of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
+const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;
+
+fn check_pid_namespace() -> Result<()> {
+    let path = "/proc/self/ns/pid";
+    let namespace = fs::metadata(path)
+        .map_err(|error| Error::path("cannot examine", path, error))?
+        .ino();
+    if namespace == INITIAL_PID_NAMESPACE {
+        return Ok(());
+    }
+    Err(unsupported(
+        "the shared-memory transport does not work inside a PID namespace".to_owned(),
+        "run the daemon outside the container, or use '--transport uring'",
+    ))
+}
+
+fn attach(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
+    for name in names {
+        let program: &mut BtfTracePoint = ebpf
+            .program_mut(name)
+            .and_then(|program| program.try_into().ok())
+            .expect("the object has a program for each tracepoint");
+        program.load(name, btf).map_err(|error| match error {
+            ProgramError::Btf(error) => unsupported(
+                format!("this kernel has no tracepoint {name}: {error}"),
+                "Linux 6.14 or newer is needed",
+            ),
+            error => unsupported(
+                format!("the kernel refuses the program {name}: {error}"),
+                CANNOT_LOAD,
+            ),
+        })?;
+        program.attach().map_err(|error| {
+            unsupported(
+                format!("cannot attach to tracepoint {name}: {error}"),
+                CANNOT_LOAD,
+            )
+        })?;
+    }
     Ok(())
 }
 

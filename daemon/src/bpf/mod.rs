@@ -6,6 +6,7 @@
 //! | [`load`] | the programs of one mount: load, attach, let go |
 //! | [`offsets`] | where the fields of the kernel's structures lie, from its BTF |
 //! | [`mapping`] | array maps as memory of this process (unsafe) |
+//! | [`shared`] | the memory of the ring protocol, mapped and stitched (unsafe) |
 //! | [`counters`] | the counted requests, added up over the CPUs |
 //!
 //! Every [`Programs`] is an instance of its own, with maps of its own: several mounts, in one
@@ -16,6 +17,8 @@ pub mod counters;
 pub mod load;
 pub mod mapping;
 pub mod offsets;
+pub mod shared;
 
 pub use counters::{Counters, OpcodeCounts, Snapshot};
 pub use load::Programs;
+pub use shared::{SharedMemory, Sizes};

@@ -19,9 +19,9 @@ struct Field {
     path: &'static str,
 }
 
-/// The fields that the programs read, all in fs/fuse/fuse_i.h; ebpf/src/request.rs has the
-/// constants.
-const FIELDS: [Field; 5] = [
+/// The fields that the programs read, in fs/fuse/fuse_i.h and include/linux/io_uring_types.h;
+/// ebpf/src/request.rs and ebpf/src/programs/io_uring_complete.rs have the constants.
+const FIELDS: [Field; 6] = [
     Field {
         global: "OFFSET_FUSE_REQ_FM",
         structure: "fuse_req",
@@ -46,6 +46,11 @@ const FIELDS: [Field; 5] = [
         global: "OFFSET_FUSE_CONN_DEV",
         structure: "fuse_conn",
         path: "dev",
+    },
+    Field {
+        global: "OFFSET_IO_RING_CTX_CACHED_CQ_TAIL",
+        structure: "io_ring_ctx",
+        path: "cached_cq_tail",
     },
 ];
 
@@ -95,19 +100,39 @@ fn offset_of(btf: &Btf, field: &Field) -> Option<u32> {
         .find(|ty| matches!(ty, Type::Struct(_)))?;
     let mut bits = 0;
     for name in field.path.split('.') {
-        let (Type::Struct(structure) | Type::Union(structure)) = &ty else {
-            return None;
-        };
-        let member = structure
-            .members
-            .iter()
-            .find(|member| btf.resolve_name(*member).is_ok_and(|found| found == name))?;
-        bits += member.bit_offset();
-        ty = btf.resolve_chained_type(member).ok()?;
-        while let Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) = &ty {
-            let chained: &dyn BtfType = ty.as_btf_type()?;
-            ty = btf.resolve_chained_type(chained).ok()?;
-        }
+        let (offset, member) = member(btf, &ty, name)?;
+        bits += offset;
+        ty = member;
     }
     Some(bits / 8)
+}
+
+/// The member `name` of a structure or union, or of one without a name inside it: its offset in
+/// bits, and its type.
+fn member(btf: &Btf, ty: &Type, name: &str) -> Option<(u32, Type)> {
+    let (Type::Struct(structure) | Type::Union(structure)) = ty else {
+        return None;
+    };
+    structure.members.iter().find_map(|member| {
+        let found = btf.resolve_name(member).unwrap_or_default();
+        if found != name && !found.is_empty() {
+            return None;
+        }
+        let ty = plain_type(btf, member)?;
+        if found == name {
+            return Some((member.bit_offset(), ty));
+        }
+        let (offset, inner) = self::member(btf, &ty, name)?;
+        Some((member.bit_offset() + offset, inner))
+    })
+}
+
+/// The type of `of`, without names and qualifiers before it.
+fn plain_type(btf: &Btf, of: &dyn BtfType) -> Option<Type> {
+    let mut ty = btf.resolve_chained_type(of).ok()?;
+    while let Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) = &ty {
+        let chained: &dyn BtfType = ty.as_btf_type()?;
+        ty = btf.resolve_chained_type(chained).ok()?;
+    }
+    Some(ty)
 }

@@ -101,7 +101,7 @@ pub fn agree(init: &InitIn, wishes: &Wishes<'_>) -> Result<Agreement> {
 }
 
 fn transport_kind(offered: InitFlags, wishes: &Wishes<'_>) -> Result<TransportKind> {
-    if wishes.kind != TransportKind::Uring || offered.contains(InitFlags::OVER_IO_URING) {
+    if !wishes.kind.is_ring() || offered.contains(InitFlags::OVER_IO_URING) {
         return Ok(wishes.kind);
     }
     let what = "this kernel does not carry FUSE over io_uring";

@@ -5,10 +5,12 @@
 //! | [`classic`] | read(2) and write(2) on `/dev/fuse` |
 //! | [`splice`] | the same, the data of READ and WRITE by splice(2) |
 //! | [`message`] | requests and replies as they are on `/dev/fuse` |
+//! | [`shm`] | the same, entries and rings in maps shared with kernel programs |
 //! | [`uring`] | FUSE-over-io_uring, entries in private memory |
 
 pub mod classic;
 pub mod message;
+pub mod shm;
 pub mod splice;
 pub mod uring;
 
@@ -46,6 +48,7 @@ pub fn start(session: Arc<Session>) -> Result<Server> {
         TransportKind::Classic => classic::start(&session),
         TransportKind::Splice => splice::start(&session),
         TransportKind::Uring => uring::start(&session),
+        TransportKind::Shm => shm::start(&session),
     };
     match threads {
         Ok(threads) => Ok(Server { session, threads }),

@@ -13,6 +13,7 @@
 //! Each arrow consumes what stands before it, and nothing here can be cloned. A second commit of
 //! one request, which would leave its application in uninterruptible sleep, cannot be written down.
 
+use crate::fuse::Reply;
 use transport::wire::{InHeader, Opcode, URING_IN_OUT_LEN};
 
 /// A queue of the connection: the index of a possible CPU.
@@ -118,10 +119,11 @@ impl Owed {
     }
 
     /// The reply lies in the entry: what is left is to tell the kernel.
-    pub(super) fn answered(self) -> Commit {
+    pub(super) fn answered(self, reply: Reply) -> Commit {
         Commit {
             entry: self.entry,
             commit_id: self.commit_id,
+            reply,
         }
     }
 }
@@ -132,9 +134,15 @@ impl Owed {
 pub struct Commit {
     entry: EntryIndex,
     commit_id: u64,
+    reply: Reply,
 }
 
 impl Commit {
+    /// What the reply says, for rings that keep accounts.
+    pub(crate) fn reply(&self) -> Reply {
+        self.reply
+    }
+
     /// The command's arguments. The entry is the kernel's when it is submitted.
     pub(crate) fn into_parts(self) -> (EntryIndex, u64) {
         (self.entry, self.commit_id)

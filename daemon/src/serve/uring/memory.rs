@@ -110,6 +110,31 @@ impl Chunk {
         })
     }
 
+    /// Entries in memory that `owner` keeps mapped, such as maps shared with kernel programs.
+    ///
+    /// # Safety
+    ///
+    /// The struct's invariants: `headers` and `payloads` are valid for `count` headers and payloads at
+    /// these strides for as long as `owner` lives, and nothing else in the process refers to the
+    /// payloads, or to the headers otherwise than by atomics or raw pointers.
+    pub(crate) unsafe fn shared(
+        headers: (NonNull<u8>, usize),
+        payloads: (NonNull<u8>, usize),
+        payload_len: usize,
+        count: usize,
+        owner: Box<dyn Any + Send>,
+    ) -> Self {
+        Self {
+            headers: headers.0,
+            header_stride: headers.1,
+            payloads: payloads.0,
+            payload_stride: payloads.1,
+            payload_len,
+            count,
+            _owner: owner,
+        }
+    }
+
     fn header(&self, place: usize) -> NonNull<UringReqHeader> {
         assert!(place < self.count);
         // SAFETY: inside the headers by the invariants and the line above.
@@ -306,7 +331,7 @@ impl EntryMemory {
         // SAFETY: as above.
         unsafe { (&raw mut (*header).ring_ent.payload_sz).write_volatile(len) };
         self.set(owed.entry(), Holder::Kernel);
-        owed.answered()
+        owed.answered(reply)
     }
 
     fn set(&mut self, entry: EntryIndex, new: Holder) {

@@ -76,7 +76,7 @@ fn start_queue(session: &Arc<Session>, queue: QueueId) -> Result<ServerThread> {
 
 /// Ties the calling thread to its queue's CPU. A CPU that is offline, or not allowed to this
 /// process, makes no requests worth speaking of: its queue is served from anywhere.
-fn pin(queue: QueueId) {
+pub(super) fn pin(queue: QueueId) {
     let cpu = usize::from(queue.0);
     if cpu >= CpuSet::MAX_CPU {
         return;

@@ -47,7 +47,7 @@ pub fn possible_cpus() -> Result<u16> {
 }
 
 /// Why io_uring_setup(2) failed, with the remedy.
-pub(super) fn setup_error(source: io::Error) -> Error {
+pub(in crate::serve) fn setup_error(source: io::Error) -> Error {
     let remedy = match source.raw_os_error() {
         Some(libc::ENOSYS) => {
             "a kernel with CONFIG_IO_URING=y, and no seccomp filter against it".into()

@@ -1,0 +1,118 @@
+//! The shm transport: FUSE-over-io_uring, entries and rings in maps that kernel programs share.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`setup`] | an io_uring in memory of ours (unsafe) |
+//! | [`ring`] | a queue's ring in map memory, where a kernel program takes part (unsafe) |
+//!
+//! Everything else, from the worker's loop to the pool for requests that block, is the uring
+//! transport's own.
+
+pub mod ring;
+pub mod setup;
+
+use super::{
+    ServerThread, device_reader, spawn,
+    uring::{self, entry::QueueId, memory::EntryMemory, probe, worker::Worker},
+};
+use crate::{
+    bpf::{Programs, SharedMemory, Sizes},
+    error::Result,
+    fuse::Session,
+};
+use ring::ShmRing;
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    sync::Arc,
+};
+use transport::{
+    cq::Engine,
+    layout::{LANES_PER_QUEUE, MAX_DEPTH},
+    memory::{Geometry, Memory},
+    session,
+};
+
+/// Bytes of each payload that lie in a map.
+const HEAD_LEN: usize = 4096;
+
+/// What a mount with this transport holds on to.
+#[derive(Debug)]
+struct Shared {
+    memory: Arc<SharedMemory>,
+    geometry: Geometry,
+}
+
+/// Loads the programs, starts a worker for each queue, and the reader of `/dev/fuse`.
+///
+/// # Errors
+///
+/// As [`uring::start`], and as [`Programs::load_shared`].
+pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
+    let queues = probe::possible_cpus()?;
+    let depth = session.config().queue_depth.min(MAX_DEPTH) as u32;
+    let sizes = Sizes {
+        queues: u32::from(queues),
+        depth,
+        rings: 1,
+        consumers: u32::from(queues) * LANES_PER_QUEUE as u32,
+        head_len: HEAD_LEN,
+        payload_len: session.negotiated().max_payload(),
+    };
+    let fuse_fd = session.device().as_fd().as_raw_fd() as u32;
+    let (programs, memory, geometry) = Programs::load_shared(sizes, |parks_address| Geometry {
+        engine: Engine::Worker,
+        queues: u32::from(queues),
+        depth,
+        consumers: u32::from(queues),
+        fuse_fd,
+        cookie: std::process::id() as u16,
+        parks_address,
+    })?;
+    tracing::info!(
+        queues,
+        depth,
+        map_kib = sizes.map_bytes() >> 10,
+        payload_mib = sizes.payload_bytes() >> 20,
+        "shared memory"
+    );
+    let shared = Shared {
+        memory: Arc::new(memory),
+        geometry,
+    };
+    let control = shared.memory.control();
+    session::Session::start(control.expect("the map has one element"));
+
+    let mut threads = Vec::with_capacity(usize::from(queues) + 1);
+    let device = session.device().clone();
+    threads.push(spawn(
+        session,
+        "shmfuse-dev".into(),
+        |_| Ok(()),
+        move |session, thread, ()| {
+            let outcome = device_reader(session, &device, thread);
+            // They go with the connection: until then they take part in every request.
+            drop(programs);
+            outcome
+        },
+    )?);
+    for queue in 0..queues {
+        threads.push(start_queue(session, QueueId(queue), &shared)?);
+    }
+    Ok(threads)
+}
+
+fn start_queue(session: &Arc<Session>, queue: QueueId, shared: &Shared) -> Result<ServerThread> {
+    let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
+    let prepare = move || {
+        uring::pin(queue);
+        let entries = EntryMemory::new(ring::chunk(queue, &memory)?);
+        let ring = ShmRing::new(queue, memory, geometry)?;
+        Worker::start(queue, ring, entries)
+    };
+    spawn(
+        session,
+        format!("shmfuse-q{}", queue.0),
+        move |_| prepare(),
+        move |session, thread, worker| worker.run(session, thread),
+    )
+}
