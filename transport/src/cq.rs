@@ -63,14 +63,14 @@ impl<'m, const S: usize, const C: usize> Completion<'m, S, C> {
     pub fn may_be_dealt_with(&self) -> bool {
         match self.engine {
             Engine::Worker => true,
-            Engine::Kernel => {
-                weakened!(CqDealsBehindStanding) || self.ring.words.cq_head.observe() == self.index
-            }
+            Engine::Kernel if weakened!(CqDealsBehindStanding) || weakened!(CqTokenIgnored) => true,
+            Engine::Kernel => self.ring.words.cq_head.observe() == self.index,
         }
     }
 
-    /// Says that the program has dealt with it: marks it, or consumes it if it is at the head
-    /// (SP-CQ-TOKEN). To be called after the hand-over.
+    /// Says that the program has dealt with it: marks it, or consumes it (SP-CQ-TOKEN). To be called
+    /// after the hand-over, and only if it [may be](Self::may_be_dealt_with): then nobody else moves
+    /// the head meanwhile, for the kernel has not published the completion.
     #[inline(always)]
     pub fn dealt_with(self) {
         let words = &self.ring.words;
@@ -81,11 +81,9 @@ impl<'m, const S: usize, const C: usize> Completion<'m, S, C> {
                     cqe.flags.set(SEEN);
                 }
             }
-            Engine::Kernel => {
-                if weakened!(CqTokenIgnored) || words.cq_head.observe() == self.index {
-                    words.cq_head.consume(self.index.next());
-                }
-            }
+            Engine::Kernel
+                if weakened!(CqDealsBehindStanding) && words.cq_head.observe() != self.index => {}
+            Engine::Kernel => words.cq_head.consume(self.index.next()),
         }
     }
 }

@@ -13,8 +13,13 @@ pub const fn index_of(device: u64, inode: u64) -> u32 {
     (z ^ (z >> 31)) as u32 & (GENERATIONS as u32 - 1)
 }
 
-/// The generation of an inode at one moment. Taken **before** the look at the lower file system whose
-/// result it stamps.
+/// A change of the inode begins, or ends: the generation grows by at least this less one.
+const STEP: u64 = 1 << 16;
+/// The lower bits of the word: how many changes are under way.
+const UNDER_WAY: u64 = STEP - 1;
+
+/// The generation of an inode at one moment, when no change of it was under way. Taken **before** the
+/// look at the lower file system whose result it stamps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Stamp {
     /// Which word.
@@ -24,11 +29,12 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The generation as it is (SP-GEN); `None` if there is no such word.
+    /// The generation as it is (SP-GEN); `None` if a change is under way, or if there is no such word.
     #[inline(always)]
     pub fn take(memory: &(impl GenerationMemory + ?Sized), index: u32) -> Option<Self> {
         let value = memory.generation(index)?.now();
-        Some(Self { index, value })
+        let at_rest = value & UNDER_WAY == 0 || weakened!(GenerationStampUnderWay);
+        at_rest.then_some(Self { index, value })
     }
 
     /// Whether nothing has changed since. To be asked last, after all else about the fact was read.
@@ -44,11 +50,29 @@ impl Stamp {
     }
 }
 
-/// Ends the validity of all facts about the inodes of this word (SP-GEN).
+/// A change that passes through this mount begins: all facts about the inodes of this word are
+/// invalid, and none is made until it [ends](end_change) (SP-GEN).
+#[inline(always)]
+pub fn begin_change(memory: &(impl GenerationMemory + ?Sized), index: u32) {
+    if let Some(word) = memory.generation(index) {
+        word.add(STEP + 1);
+    }
+}
+
+/// The change has taken effect; to be called before its reply is handed over (SP-GEN). An end that is
+/// missing, or one too many, costs misses only: the word never takes a value again.
+#[inline(always)]
+pub fn end_change(memory: &(impl GenerationMemory + ?Sized), index: u32) {
+    if let Some(word) = memory.generation(index) {
+        word.add(STEP - 1);
+    }
+}
+
+/// A change was noticed that has taken effect already, made by somebody else (SP-GEN).
 #[inline(always)]
 pub fn bump(memory: &(impl GenerationMemory + ?Sized), index: u32) {
     if let Some(word) = memory.generation(index) {
-        word.bump();
+        word.add(STEP);
     }
 }
 
@@ -56,6 +80,7 @@ pub fn bump(memory: &(impl GenerationMemory + ?Sized), index: u32) {
 mod tests {
     use super::*;
     use crate::{layout::Blank, sync::GenerationWord};
+    extern crate std;
 
     #[test]
     fn a_stamp_is_valid_until_its_own_word_is_bumped() {
@@ -65,6 +90,35 @@ mod tests {
         assert!(stamp.is_valid(&words));
         bump(&words, 1);
         assert!(!stamp.is_valid(&words));
+    }
+
+    #[test]
+    fn while_changes_are_under_way_no_stamp_is_taken() {
+        let words = <[GenerationWord; 4]>::blank();
+        let before = Stamp::take(&words, 0).unwrap();
+        begin_change(&words, 0);
+        begin_change(&words, 0);
+        assert_eq!(Stamp::take(&words, 0), None);
+        end_change(&words, 0);
+        assert_eq!(Stamp::take(&words, 0), None);
+        end_change(&words, 0);
+        let after = Stamp::take(&words, 0).unwrap();
+        assert!(after.is_valid(&words) && !before.is_valid(&words));
+    }
+
+    #[test]
+    fn unmatched_ends_never_bring_an_old_generation_back() {
+        let words = <[GenerationWord; 1]>::blank();
+        let mut seen = std::collections::HashSet::from([Stamp::take(&words, 0)]);
+        for n in 0..200_000u32 {
+            match n % 5 {
+                0 | 3 => end_change(&words, 0),
+                1 => begin_change(&words, 0),
+                _ => bump(&words, 0),
+            }
+            let stamp = Stamp::take(&words, 0);
+            assert!(stamp.is_none() || seen.insert(stamp), "{stamp:?} came back");
+        }
     }
 
     #[test]

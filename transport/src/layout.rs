@@ -16,31 +16,23 @@
 //! ```
 
 use crate::sync::{
-    Counter, CqHead, CqTail, LaneHead, LaneTail, ParkWord, SessionWord, SlotWord, SqFlags, SqHead,
-    SqTail, Word, Word32,
+    CqHead, CqTail, LaneHead, LaneTail, ParkWord, SessionWord, SlotWord, SqFlags, SqHead, SqTail,
+    Word, Word32,
 };
 use core::array::from_fn;
 
-#[cfg(not(shmfuse_loom))]
-mod sizes {
-    /// Slots per queue, at most. An option chooses how many there are.
-    pub const MAX_DEPTH: usize = 128;
-    /// Entries of a lane: one per slot, so that it is never full (protocol 4.4).
-    pub const LANE_ENTRIES: usize = 128;
-    /// SQEs of a ring: a commit per slot, and as many again for wakes (protocol 5.4).
-    pub const SQ_ENTRIES: usize = 256;
-    /// CQEs of a ring: more than two per slot (protocol 6.6); twice the SQEs is io_uring's default.
-    pub const CQ_ENTRIES: usize = 512;
-}
-#[cfg(shmfuse_loom)]
-mod sizes {
-    //! Small enough for a model to fill and to wrap.
-    pub const MAX_DEPTH: usize = 2;
-    pub const LANE_ENTRIES: usize = 2;
-    pub const SQ_ENTRIES: usize = 4;
-    pub const CQ_ENTRIES: usize = 4;
-}
-pub use sizes::*;
+pub use crate::counters::QueueCounters;
+
+/// The sizes in the models: small enough to be filled and to wrap.
+const SMALL: bool = cfg!(shmfuse_loom);
+/// Slots per queue, at most. An option chooses how many there are.
+pub const MAX_DEPTH: usize = if SMALL { 2 } else { 128 };
+/// Entries of a lane: one per slot, so that it is never full (protocol 4.4).
+pub const LANE_ENTRIES: usize = if SMALL { 2 } else { 128 };
+/// SQEs of a ring: a commit per slot, and as many again for wakes (protocol 5.4).
+pub const SQ_ENTRIES: usize = if SMALL { 4 } else { 256 };
+/// CQEs of a ring: more than two per slot (protocol 6.6); twice the SQEs is io_uring's default.
+pub const CQ_ENTRIES: usize = if SMALL { 4 } else { 512 };
 
 /// Lanes per queue.
 pub const LANES_PER_QUEUE: usize = 2;
@@ -105,7 +97,8 @@ impl Header {
 }
 
 /// One slot: a FUSE ring entry's header and who owns it (protocol 3).
-#[repr(C, align(512))]
+#[repr(C)]
+#[cfg_attr(not(shmfuse_loom), repr(align(512)))] // models build them on small stacks
 #[derive(Debug)]
 pub struct Slot {
     /// By the kernel at an arrival; by the owner for the reply.
@@ -208,7 +201,8 @@ pub struct RingWords {
 }
 
 /// The memory of one io_uring (`IORING_SETUP_NO_MMAP`): SQEs, then the rings.
-#[repr(C, align(4096))]
+#[repr(C)]
+#[cfg_attr(not(shmfuse_loom), repr(align(4096)))] // models build them on small stacks
 #[derive(Debug)]
 pub struct Ring<const SQES: usize = SQ_ENTRIES, const CQES: usize = CQ_ENTRIES> {
     /// `sq_off.user_addr` points here.
@@ -232,74 +226,13 @@ impl<const SQES: usize, const CQES: usize> Blank for Ring<SQES, CQES> {
 /// Where one consumer sleeps (protocol 7).
 pub type Park = Line<ParkWord>;
 
-/// What the program counts about one queue (protocol 12).
-#[repr(C, align(128))]
-#[derive(Default, Debug)]
-pub struct ProgramCounters {
-    /// Requests that reached the program. Counted before any of the outcomes.
-    pub arrivals: Counter,
-    /// Outcome: answered from the kernel.
-    pub answered: Counter,
-    /// Outcome: put on a lane.
-    pub dispatched: Counter,
-    /// Outcome: refused with an errno by a rule.
-    pub denied: Counter,
-    /// Outcome: left standing for the daemon.
-    pub standing: Counter,
-    /// Completions left standing because a value was corrupt.
-    pub corrupt: Counter,
-    /// Consumers woken.
-    pub wakes: Counter,
-    /// Completions of wakes.
-    pub wake_completions: Counter,
-    /// Bytes of replies the program gave.
-    pub bytes_out: Counter,
-    /// Unused.
-    pub reserved: [Word; 7],
-}
-
-/// What the daemon counts about one queue (protocol 12).
-#[repr(C, align(128))]
-#[derive(Default, Debug)]
-pub struct DaemonCounters {
-    /// Requests taken from a lane.
-    pub taken: Counter,
-    /// Requests taken from a standing completion.
-    pub taken_standing: Counter,
-    /// Commits published.
-    pub commits: Counter,
-    /// Of these, replies with an errno.
-    pub errors: Counter,
-    /// Lane entries whose slot had gone on.
-    pub stale: Counter,
-    /// Corrupt values met.
-    pub corrupt: Counter,
-    /// Times that the consumer went to sleep.
-    pub parks: Counter,
-    /// Payload bytes of requests.
-    pub bytes_in: Counter,
-    /// Payload bytes of replies.
-    pub bytes_out: Counter,
-    /// Unused.
-    pub reserved: [Word; 7],
-}
-
-/// The statistics of one queue.
-#[repr(C)]
-#[derive(Default, Debug)]
-pub struct QueueCounters {
-    /// By the program.
-    pub program: ProgramCounters,
-    /// By the daemon, under the lock of the queue's SQ.
-    pub daemon: DaemonCounters,
-}
-
 /// First word of the control page: "shmfuse" in ASCII.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"shmfuse\0");
 
 /// What describes a mount to the programs, and to who looks at the maps from outside. Written by
 /// the daemon before any entry is registered; only the session changes afterwards.
-#[repr(C, align(4096))]
+#[repr(C)]
+#[cfg_attr(not(shmfuse_loom), repr(align(4096)))] // models build them on small stacks
 #[derive(Default, Debug)]
 pub struct Control {
     /// [`MAGIC`].

@@ -36,13 +36,16 @@
 //! | [`generation`] | when a cached fact stops being true |
 //! | [`fact`] | cached answers that are read while they may be rewritten |
 //! | [`lookups`] | counting the look-ups that the program answered |
+//! | [`counters`] | what program and daemon count of a queue, and how to read it |
 //! | [`stats`] | what the kernel programs count, as it lies in the map |
 //! | [`error`] | full and empty apart from corrupt |
 //! | [`version`] | which protocol it is |
+//! | `mutant` | named weakenings of the protocol, in the models only |
 //! | `testing` | a mount's memory on the heap (feature "testing") |
 #![no_std]
 
 pub mod consumer;
+pub mod counters;
 pub mod cq;
 pub mod error;
 pub mod fact;
@@ -52,6 +55,8 @@ pub mod lane;
 pub mod layout;
 pub mod lookups;
 pub mod memory;
+#[cfg(shmfuse_loom)]
+pub mod mutant;
 pub mod park;
 pub mod program;
 pub mod restart;

@@ -5,10 +5,11 @@
 //! shared accesses is here, for the kernel program and for the models alike.
 
 use crate::{
+    counters::ProgramCounters,
     cq::{Completion, Engine},
     index::{LaneIndex, Position, QueueIndex, RingIndex},
     lane::{Dispatch, LaneRoom},
-    layout::{ProgramCounters, Ring},
+    layout::Ring,
     memory::{Geometry, Memory},
     park::must_wake,
     session::Session,
@@ -157,7 +158,8 @@ fn deal<M: Memory>(
     let (Some(slot), Some(control)) = (memory.slot(element), memory.control()) else {
         return Outcome::Standing;
     };
-    if !completion.may_be_dealt_with() || Session::of(control) == Session::Closing {
+    let closing = Session::of(control) == Session::Closing && !weakened!(SessionIgnored);
+    if closing || !completion.may_be_dealt_with() {
         return Outcome::Standing;
     }
     let Ok(arrived) = slot.arrive() else {

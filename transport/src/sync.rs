@@ -7,27 +7,82 @@
 //! There are three arms. *host* and *bpf* use `core`'s atomics and differ only in that bpf has no
 //! fence ([`full_barrier`] is not there); *loom* (`cfg(shmfuse_loom)`) uses loom's. BPF has loads with
 //! acquire and stores with release (Linux 6.15), and read-modify-writes, whose result must be used
-//! with `AcqRel` (LLVM issue 210280 loses the result of a relaxed one): so no method here does a
-//! relaxed read-modify-write, and none is sequentially consistent.
+//! with `AcqRel` (LLVM issue 210280 loses the result of a relaxed one): so no method that a program
+//! calls does a relaxed read-modify-write, and none at all is sequentially consistent.
 //!
-//! In the loom arm, and only there, a [`Mutant`] can weaken one sync point at run time, so that one
+//! In the loom arm, and only there, a `mutant::Mutant` can weaken one sync point at run time, so that one
 //! build shows of each that a model fails without it.
 
 use crate::index::Position;
-use Ordering::{AcqRel, Acquire, Relaxed, Release};
-use imp::{AtomicU32, AtomicU64, Ordering};
+use imp::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use imp::{AtomicU32, AtomicU64};
 
 #[cfg(not(shmfuse_loom))]
 mod imp {
     pub(super) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    pub(super) use {AtomicU32 as Data32, AtomicU64 as Data64};
+
+    #[inline(always)]
+    pub(super) fn get64(data: &Data64) -> u64 {
+        data.load(Ordering::Relaxed)
+    }
+    #[inline(always)]
+    pub(super) fn set64(data: &Data64, value: u64) {
+        data.store(value, Ordering::Relaxed);
+    }
+    #[inline(always)]
+    pub(super) fn get32(data: &Data32) -> u32 {
+        data.load(Ordering::Relaxed)
+    }
+    #[inline(always)]
+    pub(super) fn set32(data: &Data32, value: u32) {
+        data.store(value, Ordering::Relaxed);
+    }
 }
+
+/// Under loom a word of data is a cell: two accesses that no sync point orders are a failure of the
+/// model, even if they would yield the right value. So a missing release at the *reader's* end shows
+/// too, which loom, whose loads never see the future, could not show on a relaxed atomic.
 #[cfg(shmfuse_loom)]
 mod imp {
+    #![expect(unsafe_code, reason = "loom's cells are reached by pointer")]
     pub(super) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+    #[derive(Debug, Default)]
+    pub struct Data<T>(loom::cell::UnsafeCell<T>);
+    pub(super) type Data64 = Data<u64>;
+    pub(super) type Data32 = Data<u32>;
+
+    // SAFETY: loom stops the model at any two accesses that could be at the same time.
+    unsafe impl<T: Send> Sync for Data<T> {}
+
+    impl<T: Copy> Data<T> {
+        fn get(&self) -> T {
+            // SAFETY: the pointer is valid during the call; loom has checked that nobody writes.
+            self.0.with(|it| unsafe { *it })
+        }
+        fn set(&self, value: T) {
+            // SAFETY: the pointer is valid during the call; loom has checked that we are alone.
+            self.0.with_mut(|it| unsafe { *it = value });
+        }
+    }
+
+    pub(super) fn get64(data: &Data64) -> u64 {
+        data.get()
+    }
+    pub(super) fn set64(data: &Data64, value: u64) {
+        data.set(value);
+    }
+    pub(super) fn get32(data: &Data32) -> u32 {
+        data.get()
+    }
+    pub(super) fn set32(data: &Data32, value: u32) {
+        data.set(value);
+    }
 }
 
 #[cfg(shmfuse_loom)]
-pub use mutants::{Mutant, activate, is_mutant};
+pub(crate) use crate::mutant::is_mutant;
 #[cfg(not(shmfuse_loom))]
 pub(crate) use production::is_mutant;
 
@@ -49,7 +104,7 @@ macro_rules! mutant {
 #[cfg(shmfuse_loom)]
 macro_rules! mutant {
     ($name:ident) => {
-        $crate::sync::Mutant::$name
+        $crate::mutant::Mutant::$name
     };
 }
 pub(crate) use mutant;
@@ -66,173 +121,13 @@ macro_rules! point {
 #[inline(always)]
 pub(crate) const fn crash_point() {}
 #[cfg(shmfuse_loom)]
-pub(crate) use mutants::crash_point;
-#[cfg(shmfuse_loom)]
-pub use mutants::{Crash, crash_at};
+pub(crate) use crate::mutant::crash_point;
 
 #[cfg(not(shmfuse_loom))]
 mod production {
     #[inline(always)]
     pub(crate) const fn is_mutant(_: ()) -> bool {
         false
-    }
-}
-
-#[cfg(shmfuse_loom)]
-mod mutants {
-    //! Named weakenings of the protocol.
-    extern crate std;
-    use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
-
-    macro_rules! mutants {
-        ($($(#[doc = $what:literal])+ $name:ident,)+) => {
-            /// A named weakening of the protocol.
-            #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-            pub enum Mutant { $($(#[doc = $what])+ $name,)+ }
-            impl Mutant {
-                /// Every mutant, with what it does.
-                pub const ALL: &'static [(Self, &'static str, &'static str)] =
-                    &[$((Self::$name, stringify!($name), concat!($($what),+)),)+];
-            }
-        };
-    }
-
-    mutants! {
-        /// SP-LANE: the producer publishes the lane's tail relaxed.
-        LanePublishRelaxed,
-        /// SP-LANE: the consumer observes the lane's tail relaxed.
-        LaneObserveRelaxed,
-        /// SP-LANE: the tail is published before the entry is written.
-        LaneTailBeforeEntry,
-        /// SP-LANE-FREE: the consumer releases an entry relaxed.
-        LaneReleaseRelaxed,
-        /// SP-LANE-FREE: the producer observes the lane's head relaxed.
-        LaneFreeObserveRelaxed,
-        /// Protocol 4.4: the producer does not look whether the lane is full.
-        LaneIgnoresFull,
-        /// Protocol 4.3: the entry is released before the slot is taken.
-        LaneReleaseBeforeTake,
-        /// SP-SQ: the SQ's tail is published relaxed.
-        SqPublishRelaxed,
-        /// SP-SQ: the SQ's tail is published before the SQE is written.
-        SqTailBeforeSqe,
-        /// SP-SQ-FREE: the SQ's writer observes the head relaxed.
-        SqFreeObserveRelaxed,
-        /// SP-SQ-FREE: the SQ's writer does not look whether it is full.
-        SqIgnoresFull,
-        /// SP-CQ: the consumer observes the CQ's tail relaxed.
-        CqObserveRelaxed,
-        /// SP-CQ-TOKEN: the program consumes a completion without being at the head.
-        CqTokenIgnored,
-        /// Protocol 6.3: having left a completion standing, the program deals with the next one.
-        CqDealsBehindStanding,
-        /// SP-CQ-TOKEN: the daemon reads the head before the tail.
-        CqHeadBeforeTail,
-        /// Protocol 6.2: in the worker engine the program moves the head instead of marking.
-        WorkerConsumes,
-        /// SP-SLOT: the take of a dispatched slot is relaxed.
-        SlotTakeRelaxed,
-        /// SP-SLOT: the take does not compare: an old lane entry takes the new request.
-        SlotTakeUnchecked,
-        /// SP-SLOT: the commit does not compare: a predecessor commits after its successor.
-        SlotCommitUnchecked,
-        /// Protocol 3.6: the commit id is read from the slot at the time of the commit.
-        CommitIdFromHeader,
-        /// Protocol 3.5: the reply is written after the SQE was published.
-        ReplyAfterPublish,
-        /// Protocol 3: who is to answer is told by a flag in the slot, not by the lane entry.
-        DecisionInSlot,
-        /// SP-PARK: the consumer does not look again before it sleeps.
-        ParkNoRecheck,
-        /// SP-PARK: the consumer announces its sleep with a relaxed swap.
-        ParkAnnounceRelaxed,
-        /// SP-PARK: the producer claims with a relaxed swap.
-        ParkClaimRelaxed,
-        /// SP-PARK: the producer loads the word instead of swapping it.
-        ParkClaimLoads,
-        /// SP-PARK: the producer claims before it publishes.
-        ParkClaimBeforePublish,
-        /// SP-POLL: no full barrier between publication and the look at NEED_WAKEUP.
-        PollNoBarrier,
-        /// SP-GEN: a bump is relaxed.
-        GenerationBumpRelaxed,
-        /// SP-GEN: the stamp is taken with a relaxed load.
-        GenerationStampRelaxed,
-        /// Protocol 8.2: the bump at the arrival is skipped.
-        GenerationNoFirstBump,
-        /// Protocol 8.2: the bump at the reply is skipped.
-        GenerationNoSecondBump,
-        /// Protocol 8.1: the stamp is taken after the look at the lower file system.
-        GenerationStampLate,
-        /// Protocol 8.1: the fact is served without comparing its stamps.
-        GenerationUnchecked,
-        /// SP-FACT: the words of a fact are read relaxed.
-        FactReadRelaxed,
-        /// SP-FACT: the words of a fact are written relaxed.
-        FactWriteRelaxed,
-        /// SP-FACT: the sequence is not looked at again after the copy.
-        FactNoRecheck,
-        /// SP-FACT: the writer leaves out the odd sequence.
-        FactNoOdd,
-        /// SP-LOOKUP: the program counts without looking whether the inode is dead.
-        LookupIgnoresDead,
-        /// SP-LOOKUP: the daemon buries without comparing.
-        LookupBuryUnchecked,
-        /// SP-STAT: outcomes are counted relaxed.
-        StatOutcomeRelaxed,
-        /// SP-STAT: outcomes are read relaxed.
-        StatReadRelaxed,
-        /// SP-STAT: the reader reads the arrivals first.
-        StatArrivalsFirst,
-        /// Protocol 12: the arrival is counted after its outcome.
-        StatArrivalsLate,
-        /// Protocol 6.7: who leaves a completion standing wakes the consumer at once.
-        NudgeWakesAtOnce,
-        /// SP-SESSION: the daemon closes with a relaxed swap.
-        SessionCloseRelaxed,
-        /// SP-SESSION: the program reads the session relaxed.
-        SessionReadRelaxed,
-        /// Protocol 9.3: a commit that was not published is not published again.
-        RestartForgetsCommit,
-        /// Protocol 9.3: a commit is published again without a look at the commit position.
-        RestartRepeatsCommit,
-        /// Protocol 9.3: requests in the predecessor's hands are not answered.
-        RestartForgetsReplying,
-        /// Protocol 9.3: dispatched requests are answered though their entry is in a lane.
-        RestartAnswersDispatched,
-    }
-
-    static ACTIVE: AtomicU32 = AtomicU32::new(u32::MAX);
-
-    /// Turns one weakening on, or all off, for the whole process.
-    pub fn activate(mutant: Option<Mutant>) {
-        ACTIVE.store(mutant.map_or(u32::MAX, |it| it as u32), SeqCst);
-    }
-
-    /// What a daemon thread dies with at its crash point.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct Crash;
-
-    std::thread_local! {
-        static CRASH_AT: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
-    }
-
-    /// Lets the caller's execution die, by unwinding with [`Crash`], at the `n`th crash point from
-    /// now on; 0: at none.
-    pub fn crash_at(n: u32) {
-        CRASH_AT.with(|it| it.set(n));
-    }
-
-    pub(crate) fn crash_point() {
-        let left = CRASH_AT.with(|it| it.replace(it.get().saturating_sub(1)));
-        if left == 1 {
-            std::panic::resume_unwind(std::boxed::Box::new(Crash));
-        }
-    }
-
-    /// Whether `mutant` is on.
-    pub fn is_mutant(mutant: Mutant) -> bool {
-        ACTIVE.load(SeqCst) == mutant as u32
     }
 }
 
@@ -248,16 +143,28 @@ macro_rules! words {
             pub fn new(value: $ty) -> Self {
                 Self($atomic::new(value))
             }
+
+            /// Writes any value, as a peer gone mad may.
+            #[cfg(any(test, feature = "testing"))]
+            pub fn scribble(&self, value: $ty) {
+                self.0.store(value, Relaxed);
+            }
         }
     )+};
 }
 
+/// A 64-bit word of data: bytes of an entry, an SQE, a header. It orders nothing by itself; a
+/// position hands it over.
+#[repr(transparent)]
+#[derive(Default, Debug)]
+pub struct Word(imp::Data64);
+
+/// A 32-bit word of data, ordered by another word.
+#[repr(transparent)]
+#[derive(Default, Debug)]
+pub struct Word32(imp::Data32);
+
 words! {
-    /// A 64-bit word of data: bytes of an entry, an SQE, a header. It orders nothing by itself; a
-    /// position or a slot word hands it over.
-    Word(AtomicU64: u64);
-    /// A 32-bit word of data, ordered by another word.
-    Word32(AtomicU32: u32);
     /// Where the producer of a lane writes next. SP-LANE.
     LaneTail(AtomicU32: u32);
     /// Where the consumer of a lane reads next. SP-LANE-FREE.
@@ -296,13 +203,13 @@ impl Word {
     /// The value as it is.
     #[inline(always)]
     pub fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        imp::get64(&self.0)
     }
 
     /// Writes the value; a later publication hands it over.
     #[inline(always)]
     pub fn set(&self, value: u64) {
-        self.0.store(value, Relaxed);
+        imp::set64(&self.0, value);
     }
 }
 
@@ -310,13 +217,13 @@ impl Word32 {
     /// The value as it is.
     #[inline(always)]
     pub fn get(&self) -> u32 {
-        self.0.load(Relaxed)
+        imp::get32(&self.0)
     }
 
     /// Writes the value; a later publication hands it over.
     #[inline(always)]
     pub fn set(&self, value: u32) {
-        self.0.store(value, Relaxed);
+        imp::set32(&self.0, value);
     }
 }
 
@@ -344,7 +251,7 @@ impl LaneHead {
     /// The consumer's own last value, or what its predecessor left.
     #[inline(always)]
     pub fn own(&self) -> Position {
-        Position(self.0.load(Acquire))
+        Position(self.0.load(Relaxed))
     }
 
     /// Gives back every entry before `to`. Pairs with [`observe`](Self::observe), SP-LANE-FREE.
@@ -409,16 +316,25 @@ impl CqTail {
 }
 
 impl CqHead {
-    /// Who consumed last, with all it did before that. SP-CQ-TOKEN.
+    /// How far completions are consumed. Relaxed: it only decides whose the next one is, and SP-CQ
+    /// has handed over what is in it. SP-CQ-TOKEN.
     #[inline(always)]
     pub fn observe(&self) -> Position {
-        Position(self.0.load(Acquire))
+        Position(self.0.load(Relaxed))
     }
 
-    /// Consumes every completion before `to`. SP-CQ-TOKEN.
+    /// Consumes every completion before `to`: the kernel writes new ones in their places, having
+    /// seen this (`io_cqe_cache_refill`). SP-CQ-TOKEN.
     #[inline(always)]
     pub fn consume(&self, to: Position) {
-        self.0.store(to.0, Release);
+        self.0.store(to.0, point!(CqConsumeRelaxed, Release));
+    }
+
+    /// What the kernel does before it writes CQEs: a load and a branch, which order as an acquire
+    /// does against the writes that follow; for its model. SP-CQ-TOKEN.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn kernel_observes(&self) -> Position {
+        Position(self.0.load(Acquire))
     }
 }
 
@@ -447,37 +363,35 @@ impl ParkWord {
 }
 
 impl SlotWord {
-    /// The word as it is: for its owner, and for who only counts.
+    /// The word as it is. Relaxed, as are all its accesses: it decides who owns the slot, and the
+    /// lane (SP-LANE) or the CQ (SP-CQ) has handed over what is in it. SP-SLOT.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Acquire)
+        self.0.load(Relaxed)
     }
 
     /// Written by the program between the arrival and its hand-over, when nobody else may.
     #[inline(always)]
     pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Release);
+        self.0.store(value, Relaxed);
     }
 
     /// Moves from exactly `from` to `to`, or says what is there. SP-SLOT.
     #[inline(always)]
     pub(crate) fn take(&self, from: u64, to: u64) -> Result<u64, u64> {
-        if weakened!(SlotTakeRelaxed) {
-            return self.0.compare_exchange(from, to, Relaxed, Relaxed);
-        }
         if weakened!(SlotTakeUnchecked) {
-            return Ok(self.0.swap(to, AcqRel));
+            return Ok(self.0.swap(to, Relaxed));
         }
-        self.0.compare_exchange(from, to, AcqRel, Acquire)
+        self.0.compare_exchange(from, to, Relaxed, Relaxed)
     }
 
     /// Moves from exactly `from` to `to`, or says what is there. SP-SLOT.
     #[inline(always)]
     pub(crate) fn commit(&self, from: u64, to: u64) -> Result<u64, u64> {
         if weakened!(SlotCommitUnchecked) {
-            return Ok(self.0.swap(to, AcqRel));
+            return Ok(self.0.swap(to, Relaxed));
         }
-        self.0.compare_exchange(from, to, AcqRel, Acquire)
+        self.0.compare_exchange(from, to, Relaxed, Relaxed)
     }
 }
 
@@ -488,10 +402,11 @@ impl GenerationWord {
         self.0.load(point!(GenerationStampRelaxed, Acquire))
     }
 
-    /// Ends the validity of every fact stamped so far. SP-GEN.
+    /// Moves the generation: whoever sees the new one sees the effects before it, and whoever sees an
+    /// effect behind it sees the new one. SP-GEN.
     #[inline(always)]
-    pub(crate) fn bump(&self) -> u64 {
-        self.0.fetch_add(1, point!(GenerationBumpRelaxed, AcqRel))
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, point!(GenerationBumpRelaxed, AcqRel));
     }
 }
 
@@ -597,7 +512,7 @@ impl SessionWord {
     /// Changes the session and returns the one before. SP-SESSION.
     #[inline(always)]
     pub(crate) fn change(&self, to: u32) -> u32 {
-        self.0.swap(to, point!(SessionCloseRelaxed, AcqRel))
+        self.0.swap(to, point!(SessionStartRelaxed, AcqRel))
     }
 }
 

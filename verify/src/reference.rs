@@ -1,0 +1,1 @@
+//! The same things in plain Rust, to compare with.

@@ -1,0 +1,1 @@
+//! Operations and bytes for property tests and fuzzing.
