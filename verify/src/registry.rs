@@ -36,7 +36,7 @@ pub const MODELS: &[Model] = models! {
         "the poll thread never sleeps over a commit of the daemon";
     "cq", Some(3), None, cq::gives_places_back,
         "the daemon reads each standing completion whole before its place is written again";
-    "cq-token", Some(2), Some(3), cq::head_is_a_token,
+    "cq-token", Some(1), Some(2), cq::head_is_a_token,
         "a completion is either the program's or the daemon's, and none is passed over";
     "slot", Some(2), Some(3), slot::wanders_between_rings,
         "an entry that wanders between both rings gets each reply once, and the right one";

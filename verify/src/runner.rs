@@ -125,6 +125,8 @@ fn jobs(quick: bool, mutants: bool, only: Option<&str>, mutant: Option<&str>) ->
 enum Verdict {
     Passed(u64),
     Failed(u64, String),
+    /// Without a panic of the model: says nothing about the protocol.
+    Crashed,
     TimedOut,
 }
 
@@ -133,6 +135,7 @@ impl fmt::Display for Verdict {
         let text = match self {
             Self::Passed(_) => "holds".to_owned(),
             Self::Failed(_, why) => format!("fails: {why}"),
+            Self::Crashed => "the process died".to_owned(),
             Self::TimedOut => format!("not done after {} s", LIMIT.as_secs()),
         };
         f.pad(&text)
@@ -226,12 +229,16 @@ fn finished(running: &mut Running) -> Option<Verdict> {
     if let Some(mut stdout) = running.child.stdout.take() {
         let _ = std::io::Read::read_to_string(&mut stdout, &mut output);
     }
-    let mut lines = output.lines().rev();
-    let count = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
-    Some(match lines.next() {
-        Some("holds") => Verdict::Passed(count),
+    let count = output
+        .lines()
+        .last()
+        .and_then(|line| line.parse().ok())
+        .unwrap_or(0);
+    let why = output.lines().find_map(|line| line.strip_prefix("panic: "));
+    Some(match why {
+        _ if output.lines().any(|line| line == "holds") => Verdict::Passed(count),
         Some(why) => Verdict::Failed(count, why.to_owned()),
-        None => Verdict::Failed(count, "the process died".to_owned()),
+        None => Verdict::Crashed,
     })
 }
 
@@ -239,7 +246,7 @@ fn finished(running: &mut Running) -> Option<Verdict> {
 fn report(job: &Job, verdict: &Verdict, time: Duration) -> bool {
     let count = match verdict {
         Verdict::Passed(count) | Verdict::Failed(count, _) => *count,
-        Verdict::TimedOut => 0,
+        Verdict::Crashed | Verdict::TimedOut => 0,
     };
     let bound = if job.quick {
         job.model.quick
@@ -255,7 +262,8 @@ fn report(job: &Job, verdict: &Verdict, time: Duration) -> bool {
     let result = match (job.mutant, verdict) {
         (None, verdict) => verdict.to_string(),
         (Some(_), Verdict::Failed(_, why)) => format!("killed: {why}"),
-        (Some(_), _) => "SURVIVES".to_owned(),
+        (Some(_), Verdict::Passed(_)) => "SURVIVES".to_owned(),
+        (Some(_), verdict) => verdict.to_string(),
     };
     let (name, seconds) = (job.model.name, time.as_secs_f64());
     let line: String = result.chars().take(90).collect();
@@ -274,12 +282,16 @@ fn one(name: &str, options: &[&str]) -> ExitCode {
         .iter()
         .find(|(_, name, _)| options.contains(name));
     activate(mutant.map(|(it, ..)| *it));
+    // Said at once: after a deadlock the model checker may not live to return the panic.
+    panic::set_hook(Box::new(|info| {
+        println!("panic: {}", reason(info.payload()));
+        let _ = std::io::stdout().flush();
+    }));
     let result = panic::catch_unwind(|| (model.run)(if quick { model.quick } else { model.full }));
-    let text = match &result {
-        Ok(()) => "holds".to_owned(),
-        Err(payload) => reason(payload.as_ref()),
-    };
-    println!("{text}\n{}", executions());
+    if result.is_ok() {
+        println!("holds");
+    }
+    println!("{}", executions());
     if result.is_ok() {
         ExitCode::SUCCESS
     } else {
