@@ -24,7 +24,8 @@
 //! | [`sync`] | the one file that names atomics: words by role, orderings by sync point |
 //! | [`index`] | positions, indices, request numbers |
 //! | [`tag`] | `user_data` of our SQEs |
-//! | [`slot`] | who owns a ring entry; the right to answer, as a type |
+//! | [`ownership`] | who owns a ring entry, as a word |
+//! | [`slot`] | the moves between owners; the right to answer, as a type |
 //! | [`sq`] | handing SQEs to the kernel |
 //! | [`cq`] | whose a completion is |
 //! | [`lane`] | index rings from the program to a consumer |
@@ -57,6 +58,7 @@ pub mod lookups;
 pub mod memory;
 #[cfg(shmfuse_loom)]
 pub mod mutant;
+pub mod ownership;
 pub mod park;
 pub mod program;
 pub mod restart;

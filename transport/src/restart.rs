@@ -4,7 +4,8 @@ use crate::{
     error::{Corrupt, PushError},
     index::{Position, Unique},
     layout::Slot,
-    slot::{State, Taken, pending_commit},
+    ownership::State,
+    slot::{Taken, pending_commit},
     sq::{Commit, SqWriter},
     sync::weakened,
 };

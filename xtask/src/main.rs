@@ -8,6 +8,7 @@
 //! | `bench` | [`demo`] | the comparison in full |
 //! | `bpf` | [`bpf`] | the eBPF object in the repository: made anew, or checked |
 //! | `tidy` | [`tidy`] | the house rules that no other tool checks |
+//! | `verify` | [`verify`] | the models of the ring protocol, and their mutants |
 //!
 //! One file (or folder) a task, each with an `Args` and a `run`. Common to them: [`workspace`],
 //! where things are; [`process`], other programs, with or without a watchdog; [`descendants`], the
@@ -20,6 +21,7 @@ mod process;
 mod setup;
 mod test;
 mod tidy;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -44,6 +46,7 @@ enum Task {
     Bench(demo::BenchArgs),
     Bpf(bpf::Args),
     Tidy(tidy::Args),
+    Verify(verify::Args),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => demo::bench(&workspace, &args),
         Task::Bpf(args) => bpf::run(&workspace, &args),
         Task::Tidy(args) => tidy::run(&workspace, &args),
+        Task::Verify(args) => verify::run(&workspace, &args),
     };
     match outcome {
         Ok(code) => code,

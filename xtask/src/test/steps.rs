@@ -102,6 +102,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 30,
     },
     Step {
+        name: "verify",
+        what: "the ring protocol, by models, and that each model fails where it must",
+        action: Xtask(&["verify", "--quick"]),
+        limit_minutes: 20,
+    },
+    Step {
         name: "doc",
         what: "examples in the documentation",
         action: Cargo(&["test", "--workspace", "--locked", "--doc"]),
