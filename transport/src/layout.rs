@@ -21,7 +21,7 @@ use crate::sync::{
 };
 use core::array::from_fn;
 
-pub use crate::counters::QueueCounters;
+pub use crate::counters::{DaemonCounters, ProgramCounters, QueueCounters};
 
 /// The sizes in the models: small enough to be filled and to wrap.
 const SMALL: bool = cfg!(shmfuse_loom);
