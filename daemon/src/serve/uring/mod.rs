@@ -13,6 +13,7 @@
 //! | [`nudge`] | making the kernel look at a queue's pending requests once more |
 //! | [`mailbox`] | what other threads tell a worker |
 //! | [`worker`] | the thread that serves one queue |
+//! | [`pace`] | answering without moving the application to another CPU |
 //! | [`probe`] | whether kernel and user can have it |
 
 pub mod entry;
@@ -20,6 +21,7 @@ pub mod exchange;
 pub mod mailbox;
 pub mod memory;
 pub mod nudge;
+pub mod pace;
 pub mod probe;
 pub mod ring;
 pub mod worker;

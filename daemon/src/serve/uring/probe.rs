@@ -8,6 +8,8 @@ use std::{fs, io};
 const IO_URING_DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
 /// The CPUs that there may ever be, as a list of ranges.
 const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
+/// Those of them that run.
+const ONLINE_CPUS: &str = "/sys/devices/system/cpu/online";
 
 /// A ring as the workers have it: one thread submits, and task work, which copies requests into
 /// entries, runs only when that thread asks for completions.
@@ -38,10 +40,23 @@ pub fn ring() -> Result<()> {
 ///
 /// If sysfs is not mounted or says something unheard of.
 pub fn possible_cpus() -> Result<u16> {
-    let list = fs::read_to_string(POSSIBLE_CPUS)
-        .map_err(|source| Error::path("cannot read", POSSIBLE_CPUS, source))?;
+    cpus_in(POSSIBLE_CPUS)
+}
+
+/// How many CPUs run at the moment.
+///
+/// # Errors
+///
+/// As [`possible_cpus`].
+pub fn online_cpus() -> Result<u16> {
+    cpus_in(ONLINE_CPUS)
+}
+
+fn cpus_in(path: &str) -> Result<u16> {
+    let list =
+        fs::read_to_string(path).map_err(|source| Error::path("cannot read", path, source))?;
     count_cpus(&list).ok_or_else(|| Error::Unsupported {
-        what: format!("{POSSIBLE_CPUS} is no list of CPUs: {list:?}"),
+        what: format!("{path} is no list of CPUs: {list:?}"),
         remedy: String::new(),
     })
 }

@@ -17,6 +17,7 @@ use super::{
     mailbox::{Finished, Mailbox},
     memory::EntryMemory,
     nudge::Nudges,
+    pace::Pace,
     ring::{Event, Ring},
 };
 use crate::{
@@ -38,6 +39,7 @@ pub struct Worker<R> {
     /// The connection is over: what is left is to take the entries back.
     ended: bool,
     spare: Spare,
+    pace: Pace,
     events: Vec<Event>,
 }
 
@@ -74,6 +76,7 @@ impl<R: Ring> Worker<R> {
                 detached: None,
                 nudges: Nudges::new(queue),
             },
+            pace: Pace::of_this_thread(),
             events: Vec::with_capacity(depth + 1),
         };
         worker.register().map_err(enter_failed)?;
@@ -134,6 +137,7 @@ impl<R: Ring> Worker<R> {
             if session.stopping() {
                 return Ok(());
             }
+            self.pace.adjust();
             self.ring.take_events(&mut self.events);
         }
     }
@@ -196,6 +200,7 @@ impl<R: Ring> Worker<R> {
         self.blocked.insert(entry, owed);
         self.spare.detached = Some(request.header.nodeid);
         let mailbox = Arc::clone(&self.mailbox);
+        self.pace.be_ordinary();
         session.serve_blocking(owned, move |exchange, reply| {
             mailbox.post(Finished {
                 entry,

@@ -1,0 +1,210 @@
+//! Serving a request on the CPU that made it, and answering without moving its application.
+//!
+//! When a worker commits, the kernel wakes the application. The worker itself is running on the
+//! CPU where the application last ran, so the scheduler sends the application to another CPU if one
+//! is idle (`select_idle_sibling`, kernel/sched/fair.c): an interrupt between processors and cold
+//! caches with every request, which is more than the rest of the request costs. A CPU that runs
+//! nothing but SCHED_IDLE threads counts as idle (`sched_idle_cpu`), and the application stays. So
+//! a worker is SCHED_IDLE while there are CPUs to spare.
+//!
+//! On a busy machine a SCHED_IDLE thread would wait for a tick or more each time, and there is
+//! no idle CPU to send the application to: then the worker is an ordinary thread. It looks once a
+//! millisecond of its activity. Between the looks the worst is one turn of the threads that
+//! have just become busy, some milliseconds, once (docs/decisions/0005-worker-scheduling.md).
+#![expect(
+    unsafe_code,
+    reason = "sched_setscheduler(2) and ioprio_set(2) have no safe wrapper"
+)]
+
+use super::probe::online_cpus;
+use rustix::{
+    io::Errno,
+    process::{Resource, getrlimit},
+    thread::{CapabilitySet, capabilities},
+};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
+
+/// Time between two looks at the machine's load.
+const LOOK_PERIOD: Duration = Duration::from_millis(1);
+/// The number of threads that run or could (`loadavg_proc_show`, fs/proc/loadavg.c).
+const LOADAVG: &str = "/proc/loadavg";
+/// Best effort, level 4 of 0 ..= 7: what a thread has by default (include/uapi/linux/ioprio.h).
+const IOPRIO_BEST_EFFORT: libc::c_int = 2 << 13 | 4;
+/// `IOPRIO_WHO_PROCESS`: a thread, in fact.
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+
+/// How one worker thread is scheduled.
+#[derive(Debug)]
+pub struct Pace {
+    /// `None` if the thread stays an ordinary one.
+    looks: Option<Looks>,
+}
+
+#[derive(Debug)]
+struct Looks {
+    load: File,
+    cpus: u32,
+    next: Instant,
+    idle: bool,
+}
+
+impl Pace {
+    /// For the calling thread. Without the right to leave SCHED_IDLE again (CAP_SYS_NICE or
+    /// RLIMIT_NICE, sched(7)) or without /proc it stays an ordinary thread.
+    pub fn of_this_thread() -> Self {
+        let looks = Looks::new()
+            .inspect_err(|error| tracing::debug!(%error, "workers stay ordinary threads"))
+            .ok();
+        Self { looks }
+    }
+
+    /// To be called each time the worker has something to do.
+    pub fn adjust(&mut self) {
+        self.try_to(|looks| looks.look(Instant::now()));
+    }
+
+    /// Makes the thread an ordinary one until the next look: a thread that it starts inherits how
+    /// it is scheduled.
+    pub fn be_ordinary(&mut self) {
+        self.try_to(|looks| looks.set(false));
+    }
+
+    fn try_to(&mut self, change: impl FnOnce(&mut Looks) -> io::Result<()>) {
+        if let Some(looks) = &mut self.looks
+            && let Err(error) = change(looks)
+        {
+            tracing::warn!(%error, "the scheduling of a worker stays as it is");
+            self.looks = None;
+        }
+    }
+}
+
+impl Looks {
+    fn new() -> io::Result<Self> {
+        if !may_leave_sched_idle()? {
+            return Err(Errno::PERM.into());
+        }
+        // The I/O priority would follow the policy: the lowest there is.
+        keep_io_priority()?;
+        Ok(Self {
+            load: File::open(LOADAVG)?,
+            cpus: online_cpus().map_err(io::Error::other)?.into(),
+            next: Instant::now(),
+            idle: false,
+        })
+    }
+
+    fn look(&mut self, now: Instant) -> io::Result<()> {
+        if now < self.next {
+            return Ok(());
+        }
+        self.next = now + LOOK_PERIOD;
+        let mut text = [0; 64];
+        let len = self.load.read_at(&mut text, 0)?;
+        let running = running_threads(&text[..len]).ok_or(io::ErrorKind::InvalidData)?;
+        // The caller is one of them.
+        self.set(running <= self.cpus)
+    }
+
+    fn set(&mut self, idle: bool) -> io::Result<()> {
+        if idle != self.idle {
+            set_policy(if idle {
+                libc::SCHED_IDLE
+            } else {
+                libc::SCHED_OTHER
+            })?;
+            self.idle = idle;
+        }
+        Ok(())
+    }
+}
+
+/// The fourth field, before the slash: `0.20 0.18 0.12 1/80 11206`.
+fn running_threads(loadavg: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(loadavg).ok()?;
+    let (running, _) = text.split(' ').nth(3)?.split_once('/')?;
+    running.parse().ok()
+}
+
+/// What the kernel asks of a thread that leaves SCHED_IDLE for nice 0
+/// (`user_check_sched_setscheduler`, kernel/sched/syscalls.c).
+fn may_leave_sched_idle() -> io::Result<bool> {
+    let privileged = capabilities(None)?
+        .effective
+        .contains(CapabilitySet::SYS_NICE);
+    let limit = getrlimit(Resource::Nice).current;
+    Ok(privileged || limit.is_none_or(|limit| limit >= 20))
+}
+
+fn set_policy(policy: libc::c_int) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 is the calling thread, and the parameters are read only during the call.
+    match unsafe { libc::sched_setscheduler(0, policy, &parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn keep_io_priority() -> io::Result<()> {
+    // SAFETY: three integers; no memory is touched.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_ioprio_set,
+            IOPRIO_WHO_PROCESS,
+            0,
+            IOPRIO_BEST_EFFORT,
+        )
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_threads_are_before_the_slash() {
+        assert_eq!(running_threads(b"0.20 0.18 0.12 1/80 11206\n"), Some(1));
+        assert_eq!(
+            running_threads(b"12.22 13.47 11.89 13/200 18930\n"),
+            Some(13)
+        );
+        for wrong in [
+            &b""[..],
+            b"1 2 3",
+            b"1 2 3 x/4 5",
+            b"1 2 3 4 5",
+            b"\xff 2 3 4/5",
+        ] {
+            assert_eq!(running_threads(wrong), None);
+        }
+    }
+
+    #[test]
+    fn this_machine_tells_its_running_threads() {
+        let text = std::fs::read(LOADAVG).unwrap();
+        assert!(running_threads(&text).unwrap() >= 1);
+    }
+
+    #[test]
+    fn a_look_comes_once_a_period() {
+        let Ok(mut looks) = Looks::new() else {
+            eprintln!("skipped: needs CAP_SYS_NICE");
+            return;
+        };
+        let start = looks.next;
+        looks.look(start).unwrap();
+        assert_eq!(looks.next, start + LOOK_PERIOD);
+        looks.look(start + LOOK_PERIOD / 2).unwrap();
+        assert_eq!(looks.next, start + LOOK_PERIOD);
+        set_policy(libc::SCHED_OTHER).unwrap();
+    }
+}
