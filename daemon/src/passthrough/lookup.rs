@@ -257,22 +257,26 @@ pub(super) fn identify(
     fd: BorrowedFd<'_>,
 ) -> Result<(Identity, Arc<LowerMount>, Statx), Errno> {
     let mounts = lower.mounts();
-    let handle = match FileHandle::of(fd, c"", mounts.unique_ids()) {
-        Ok((handle, id)) => Some((handle, id)),
-        Err(Errno::OPNOTSUPP | Errno::OVERFLOW) => None,
+    let stat = lower.stat_fd(fd)?;
+    let by_number = |mount: &LowerMount| Identity::Number {
+        mount: mount.id(),
+        device: device_of(&stat),
+        number: stat.stx_ino,
+    };
+    if let Some(mount) = mounts.get(stat.stx_mnt_id)
+        && mount.handle_fd().is_none()
+    {
+        return Ok((by_number(&mount), mount, stat));
+    }
+    let (handle, id) = match FileHandle::of(fd, c"", mounts.unique_ids()) {
+        Ok((handle, id)) => (Some(handle), id),
+        Err(Errno::OPNOTSUPP | Errno::OVERFLOW) => (None, stat.stx_mnt_id),
         Err(errno) => return Err(errno),
     };
-    let stat = lower.stat_fd(fd)?;
-    let id = handle.as_ref().map_or(stat.stx_mnt_id, |(_, id)| *id);
-    let handle = handle.map(|(handle, _)| handle);
     let mount = mounts.get_or_add(id, fd, handle.as_ref(), &stat)?;
     let identity = match handle {
         Some(handle) if mount.handle_fd().is_some() => Identity::Handle { mount: id, handle },
-        _ => Identity::Number {
-            mount: id,
-            device: device_of(&stat),
-            number: stat.stx_ino,
-        },
+        _ => by_number(&mount),
     };
     Ok((identity, mount, stat))
 }
