@@ -76,7 +76,7 @@ fn write_as_caller(
 ) -> Result<usize, Errno> {
     let keeps = !request.write_flags.contains(WriteFlags::KILL_SUIDGID);
     let caller = exchange.header();
-    let _acting = changing(&mut thread.creds, caller, keeps, open.sgid_group())?;
+    let _acting = changing(&mut thread.creds, caller, keeps, open.as_fd())?;
     exchange.write_to(open.as_fd(), request.offset, request.size as usize)
 }
 

@@ -3,6 +3,7 @@
 use super::{Passthrough, creds::ActingAs, open_file::OpenFile, privileges::changing};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::fs::{FallocateFlags, SeekFrom};
+use std::os::fd::AsFd;
 use transport::wire::{
     CopyFileRangeIn, CopyFileRangeOut, FallocateIn, InHeader, LseekIn, LseekOut, Opcode, WriteOut,
 };
@@ -83,10 +84,5 @@ fn changing_as_caller<'a>(
     caller: &InHeader,
     open: &OpenFile,
 ) -> Result<Option<ActingAs<'a>>, Errno> {
-    changing(
-        &mut thread.creds,
-        caller,
-        caller.uid == 0,
-        open.sgid_group(),
-    )
+    changing(&mut thread.creds, caller, caller.uid == 0, open.as_fd())
 }

@@ -3,13 +3,16 @@
 use super::{
     Passthrough, attr,
     inode::Inode,
-    privileges::{changing, sgid_group, supplementary},
+    privileges::{changing, has_suid_or_sgid, sgid_group, supplementary},
     proc_fd, sys,
 };
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use nix::unistd::{AccessFlags, faccessat};
 use rustix::{
-    fs::{AtFlags, Gid, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid},
+    fs::{
+        AtFlags, FileType, Gid, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT,
+        Uid,
+    },
     io::retry_on_intr,
 };
 use std::{
@@ -75,7 +78,9 @@ impl Passthrough {
             change_owner(thread, &header, fd, &arg)?;
         } else if is_of_nothing(valid) && !after_capabilities {
             let stat = self.lower.stat_fd(fd)?;
-            if header.uid == 0 || header.uid == stat.stx_uid {
+            let clears =
+                inode.kind() != FileType::Directory && has_suid_or_sgid(stat.stx_mode.into());
+            if !clears || header.uid == 0 || header.uid == stat.stx_uid {
                 change_owner(thread, &header, fd, &arg)?;
             }
         }
@@ -85,8 +90,7 @@ impl Passthrough {
         }
         if valid.contains(SetattrValid::SIZE) {
             let keeps = !valid.contains(SetattrValid::KILL_SUIDGID);
-            let sgid_group = self.sgid_group(&inode, keeps)?;
-            let _acting = changing(&mut thread.creds, &header, keeps, sgid_group)?;
+            let _acting = changing(&mut thread.creds, &header, keeps, fd)?;
             match &open {
                 Some(open) => retry_on_intr(|| rustix::fs::ftruncate(open, arg.size))?,
                 None => self.truncate(&inode, arg.size)?,

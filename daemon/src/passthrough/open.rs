@@ -6,7 +6,7 @@ use super::{
     inode::Inode,
     names,
     open_file::{OpenFile, lower_flags},
-    privileges::{changing, sgid_group},
+    privileges::{changing, has_suid_or_sgid},
 };
 use crate::{
     config::DataChoice,
@@ -41,8 +41,8 @@ impl Passthrough {
         let flags = lower_flags(flags);
         let file = if flags.contains(OFlags::TRUNC) {
             let keeps = !open_flags.contains(OpenInFlags::KILL_SUIDGID);
-            let sgid_group = self.sgid_group(&inode, keeps)?;
-            let _acting = changing(&mut thread.creds, exchange.header(), keeps, sgid_group)?;
+            let path_fd = self.path_fd(&inode)?;
+            let _acting = changing(&mut thread.creds, exchange.header(), keeps, path_fd.as_fd())?;
             self.reopen(&inode, flags)?
         } else {
             self.reopen(&inode, flags)?
@@ -122,15 +122,6 @@ impl Passthrough {
         Ok(Body::Empty)
     }
 
-    /// As [`sgid_group`] says of `inode`; not looked up for a caller who keeps suid and sgid.
-    pub(super) fn sgid_group(&self, inode: &Arc<Inode>, keeps: bool) -> Result<Option<u32>, Errno> {
-        if keeps {
-            return Ok(None);
-        }
-        let stat = self.lower.stat_fd(self.path_fd(inode)?.as_fd())?;
-        Ok(sgid_group(stat.stx_mode.into(), stat.stx_gid))
-    }
-
     /// Every file is closed, every lock given up.
     pub(super) fn close_all(&self) {
         self.files.clear();
@@ -166,17 +157,14 @@ impl Passthrough {
         file: File,
         flags: OFlags,
     ) -> Result<OpenOut, Errno> {
-        let (mode, gid) = match flags & OFlags::ACCMODE {
+        let mode = match flags & OFlags::ACCMODE {
             // Only writes change a mode.
-            OFlags::RDONLY => (0, 0),
-            _ => {
-                let stat = rustix::fs::fstat(&file)?;
-                (stat.st_mode, stat.st_gid)
-            }
+            OFlags::RDONLY => 0,
+            _ => rustix::fs::fstat(&file)?.st_mode,
         };
         let backing = self.backing_for(thread, mode)?;
         let data = self.modes.open(nodeid, file.as_fd(), backing);
-        let open = OpenFile::new(nodeid, file, flags, data, sgid_group(mode, gid));
+        let open = OpenFile::new(nodeid, file, flags, data);
         let Some(fh) = self.files.insert(Arc::new(open)) else {
             self.modes.release(nodeid, Some(&*self.backing));
             return Err(Errno::NFILE);
@@ -203,10 +191,9 @@ impl Passthrough {
         thread: &mut ServeThread,
         mode: u32,
     ) -> Result<Option<&dyn Backing>, Errno> {
-        let suid_or_sgid = (Mode::SUID | Mode::SGID).bits();
         if self.config.data == DataChoice::Copy
             || !self.agreed(InitFlags::PASSTHROUGH)
-            || mode & suid_or_sgid != 0
+            || has_suid_or_sgid(mode)
         {
             return Ok(None);
         }

@@ -43,21 +43,13 @@ pub struct OpenFile {
     changing: Mutex<()>,
     /// All flags it was opened with.
     flags: OFlags,
-    /// See [`sgid_group`](Self::sgid_group).
-    sgid_group: Option<u32>,
     /// The same inode without `O_APPEND` and `O_DIRECT`: see [`write_back`](Self::write_back).
     plain: OnceLock<File>,
 }
 
 impl OpenFile {
-    /// `file`, opened with `flags` for `nodeid`; see the methods for the rest.
-    pub fn new(
-        nodeid: u64,
-        file: File,
-        flags: OFlags,
-        data: DataPath,
-        sgid_group: Option<u32>,
-    ) -> Self {
+    /// `file`, opened with `flags` for `nodeid`.
+    pub fn new(nodeid: u64, file: File, flags: OFlags, data: DataPath) -> Self {
         Self {
             nodeid,
             file: Arc::new(file),
@@ -65,7 +57,6 @@ impl OpenFile {
             status: AtomicU32::new((flags & CHANGEABLE).bits()),
             changing: Mutex::new(()),
             flags,
-            sgid_group,
             plain: OnceLock::new(),
         }
     }
@@ -88,12 +79,6 @@ impl OpenFile {
     /// The flags it was opened with.
     pub fn flags(&self) -> OFlags {
         self.flags
-    }
-
-    /// The file's group if, when the file was opened for writing, it had sgid without execution
-    /// for the group: then it matters whether a writer is in it.
-    pub fn sgid_group(&self) -> Option<u32> {
-        self.sgid_group
     }
 
     /// Gives the lower file the status flags that the application's file has now.
@@ -145,7 +130,7 @@ mod tests {
 
     fn open(path: &std::path::Path, flags: OFlags) -> OpenFile {
         let file = File::from(rustix::fs::open(path, flags, Mode::empty()).unwrap());
-        OpenFile::new(2, file, flags, DataPath::Copy, None)
+        OpenFile::new(2, file, flags, DataPath::Copy)
     }
 
     #[test]

@@ -29,23 +29,29 @@ pub(super) fn sgid_group(mode: u32, gid: u32) -> Option<u32> {
     (mode & (sgid | exec) == sgid).then_some(gid)
 }
 
-/// Makes the thread change a file's content as the caller would. `keeps` says that the caller has
-/// CAP_FSETID, `sgid_group` is that of the file.
+/// Whether a regular file of this mode has something that a change of owner clears.
+pub(super) fn has_suid_or_sgid(mode: u32) -> bool {
+    mode & (Mode::SUID | Mode::SGID).bits() != 0
+}
+
+/// Makes the thread change the content of the file `fd` as the caller would. `keeps` says that the
+/// caller has CAP_FSETID.
 ///
 /// # Errors
 ///
-/// Those of [`ThreadCreds::act_as`].
+/// Those of [`ThreadCreds::act_as`] and fstat(2).
 pub(super) fn changing<'a>(
     creds: &'a mut ThreadCreds,
     caller: &InHeader,
     keeps: bool,
-    sgid_group: Option<u32>,
+    fd: BorrowedFd<'_>,
 ) -> Result<Option<ActingAs<'a>>, Errno> {
     if keeps {
         creds.with_fsetid()?;
         return Ok(None);
     }
-    let Some(group) = sgid_group else {
+    let stat = rustix::fs::fstat(fd)?;
+    let Some(group) = sgid_group(stat.st_mode, stat.st_gid) else {
         creds.without_fsetid()?;
         return Ok(None);
     };
@@ -82,7 +88,8 @@ pub(super) fn supplementary(caller: &InHeader, groups: &[u32]) -> Vec<u32> {
 /// Before a write to a file with capabilities the kernel sends REMOVEXATTR and then a SETATTR of
 /// nothing (`file_remove_privs`, fs/inode.c); a chown(2) to nobody new sends a SETATTR of nothing,
 /// too, and only the latter takes suid away from root. So a SETATTR of nothing that follows such a
-/// REMOVEXATTR is taken for a write's.
+/// REMOVEXATTR is taken for a write's. Only a chown(2) to nobody new of a file that has both suid
+/// and capabilities is mistaken for one.
 #[derive(Debug, Default)]
 pub(super) struct Writers(Mutex<HashMap<u32, u64>>);
 
@@ -99,6 +106,13 @@ impl Writers {
         writers.insert(caller.pid, caller.nodeid);
     }
 
+    /// `caller` asks for capabilities: what it does next begins with that (`cap_inode_need_killpriv`,
+    /// security/commoncap.c), and what it removed before was removed for its own sake.
+    pub(super) fn forget(&self, caller: &InHeader) {
+        let mut writers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.remove(&caller.pid);
+    }
+
     /// Whether the SETATTR of `caller` follows such a removal; forgets it.
     pub(super) fn take(&self, caller: &InHeader) -> bool {
         let mut writers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,10 +121,14 @@ impl Writers {
 }
 
 impl Passthrough {
-    /// Whether `caller` may make a file lose its capabilities: by writing, since to remove them as
-    /// such takes a privilege that the kernel checks. Without this check every user could take
-    /// them from every file: before a chown(2) that it then refuses the kernel removes them, and
-    /// asks nobody (`fuse_do_setattr`, fs/fuse/dir.c).
+    /// Whether `caller` may make a file lose its capabilities, which the kernel has removed before
+    /// it changes the file, and before a chown(2) that changes nothing. To remove them as such
+    /// takes a privilege that the kernel checks.
+    ///
+    /// Natively that chown(2) fails if it would clear suid or sgid for one who is not the owner,
+    /// and leaves the capabilities as well. Here the kernel does not check (`fuse_do_setattr`,
+    /// fs/fuse/dir.c), so the capabilities of a file with suid or sgid go only if the caller may
+    /// write it.
     ///
     /// # Errors
     ///
@@ -126,7 +144,7 @@ impl Passthrough {
             return Ok(());
         }
         let stat = self.lower.stat_fd(fd)?;
-        if caller.uid == stat.stx_uid {
+        if caller.uid == stat.stx_uid || !has_suid_or_sgid(stat.stx_mode.into()) {
             return Ok(());
         }
         let writes = |flags: OFlags| flags & OFlags::ACCMODE != OFlags::RDONLY;

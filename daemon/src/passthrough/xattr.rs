@@ -10,6 +10,8 @@ use rustix::fs::XattrFlags;
 use std::{ffi::CStr, os::fd::AsFd};
 use transport::wire::{GetxattrIn, GetxattrOut, SetxattrFlags, SetxattrIn};
 
+/// What a file can do for who executes it (capabilities(7)).
+const CAPABILITY: &CStr = c"security.capability";
 /// Longest name of an extended attribute in bytes (`XATTR_NAME_MAX`,
 /// include/uapi/linux/limits.h).
 const NAME_MAX: usize = 255;
@@ -21,6 +23,9 @@ impl Passthrough {
     pub(super) fn getxattr(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let GetxattrIn { size, .. } = exchange.arg()?;
         let name = Name::of(exchange)?;
+        if name.as_c_str() == CAPABILITY {
+            self.writers.forget(exchange.header());
+        }
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
         let path = proc_fd::path(fd.as_fd());
@@ -97,7 +102,7 @@ impl Passthrough {
         let name = names::take_string(&mut exchange.payload())?;
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
-        if name == c"security.capability" {
+        if name == CAPABILITY {
             let caller = exchange.header();
             self.check_capability_removal(&mut thread.creds, caller, fd.as_fd())?;
         }
