@@ -126,6 +126,18 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "uring",
+        what: "the uring transport, down to its ring entries",
+        action: RootTests(&["--package", "shmfuse", "--test", "uring_root"]),
+        limit_minutes: 10,
+    },
+    Step {
+        name: "locks",
+        what: "locks between processes, above and below mounts",
+        action: RootTests(&["--package", "shmfuse", "--test", "locks_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "workloads",
         what: "real work on mounts, compared with a plain directory",
         action: RootTests(&["--package", "shmfuse", "--test", "workloads_root"]),
@@ -181,3 +193,41 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for (index, step) in STEPS.iter().enumerate() {
+            assert!(
+                STEPS[..index].iter().all(|other| other.name != step.name),
+                "{}",
+                step.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_root_test_of_the_daemon_has_a_step() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../daemon/tests");
+        for entry in fs::read_dir(tests).expect("the daemon has tests").flatten() {
+            let name = entry
+                .file_name()
+                .to_string_lossy()
+                .trim_end_matches(".rs")
+                .to_owned();
+            let has_step = STEPS.iter().any(|step| match step.action {
+                RootTests(words) => words.contains(&&*name),
+                _ => false,
+            });
+            assert!(
+                has_step || !name.ends_with("_root"),
+                "no step runs daemon/tests/{name}"
+            );
+        }
+    }
+}
