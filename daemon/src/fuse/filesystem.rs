@@ -19,7 +19,9 @@ pub struct Negotiated {
 impl Negotiated {
     /// Bytes that a request's payload, or a reply's body, can have at most.
     pub fn max_payload(&self) -> usize {
-        transport::wire::MIN_READ_BUFFER
+        /// An extended attribute's name and value (include/uapi/linux/limits.h), in whole pages.
+        const XATTR_MAX: usize = 65536 + 4096;
+        XATTR_MAX
             .max(self.max_write as usize)
             .max(usize::from(self.max_pages) * 4096)
     }

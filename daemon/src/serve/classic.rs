@@ -2,7 +2,7 @@
 
 use super::{
     ServerThread,
-    message::{BufferedExchange, Malformed, ReplyBuffer, Request, RequestBuffer},
+    message::{Malformed, MessageBuffer, Request},
     spawn,
 };
 use crate::{
@@ -37,8 +37,8 @@ fn start_one(session: &Arc<Session>, index: usize) -> Result<ServerThread> {
     spawn(
         session,
         format!("shmfuse-{index}"),
-        move |_| Buffers::new(max_payload),
-        move |session, thread, mut buffers| serve(session, &channel, thread, &mut buffers),
+        move |_| MessageBuffer::new(max_payload),
+        move |session, thread, mut buffer| serve(session, &channel, thread, &mut buffer),
     )
 }
 
@@ -53,43 +53,26 @@ pub fn device_reader(
     channel: &Device,
     thread: &mut ServeThread,
 ) -> Result<()> {
-    let mut buffers = Buffers::new(session.negotiated().max_payload())?;
-    serve(session, channel, thread, &mut buffers)
-}
-
-/// The memory of one thread.
-#[derive(Debug)]
-struct Buffers {
-    request: RequestBuffer,
-    reply: ReplyBuffer,
-}
-
-impl Buffers {
-    fn new(max_payload: usize) -> Result<Self> {
-        Ok(Self {
-            request: RequestBuffer::new(max_payload)?,
-            reply: ReplyBuffer::new(max_payload)?,
-        })
-    }
+    let mut buffer = MessageBuffer::new(session.negotiated().max_payload())?;
+    serve(session, channel, thread, &mut buffer)
 }
 
 fn serve(
     session: &Arc<Session>,
     channel: &Device,
     thread: &mut ServeThread,
-    buffers: &mut Buffers,
+    buffer: &mut MessageBuffer,
 ) -> Result<()> {
     loop {
-        let len = match channel.read(buffers.request.space()) {
-            Ok(len) => len,
+        match channel.read(buffer.space()) {
+            Ok(len) => match buffer.request(len, len) {
+                Ok(request) => serve_one(session, channel, thread, buffer, &request),
+                Err(malformed) => refuse(session, channel, buffer, malformed)?,
+            },
             Err(errno) => match after_failed_read(session, channel, errno)? {
-                ControlFlow::Continue(()) => continue,
+                ControlFlow::Continue(()) => {}
                 ControlFlow::Break(()) => return Ok(()),
             },
-        };
-        match buffers.request.request(len) {
-            Ok(request) => serve_one(session, channel, thread, &mut buffers.reply, request),
-            Err(malformed) => refuse(session, channel, &mut buffers.reply, malformed)?,
         }
     }
 }
@@ -124,32 +107,24 @@ fn serve_one(
     session: &Arc<Session>,
     channel: &Device,
     thread: &mut ServeThread,
-    replies: &mut ReplyBuffer,
-    request: Request<'_>,
+    buffer: &mut MessageBuffer,
+    request: &Request,
 ) {
-    let header = request.header;
-    if session.may_block(&header, request.fixed) {
-        return detach(session, channel, request);
+    let header = *request.header();
+    if session.may_block(&header, request.fixed()) {
+        return detach(session, channel, request, buffer.payload(request));
     }
-    let mut exchange = BufferedExchange {
-        request,
-        out: replies.body(),
-    };
+    let mut exchange = buffer.exchange(request);
     let answer = session.serve(thread, &mut exchange);
     let reply = fulfil(answer, &mut exchange);
-    let sent = replies.send(channel, reply, header.unique);
-    after_send(sent, &header);
+    after_send(buffer.send(channel, reply, header.unique), &header);
 }
 
 /// Hands a request that may block to a thread of its own, which replies on the same channel.
-pub(super) fn detach(session: &Arc<Session>, channel: &Device, request: Request<'_>) {
-    let Request {
-        header,
-        fixed,
-        payload,
-    } = request;
+pub(super) fn detach(session: &Arc<Session>, channel: &Device, request: &Request, payload: &[u8]) {
+    let header = *request.header();
     let max_payload = session.negotiated().max_payload();
-    let owned = OwnedExchange::copy(&header, fixed, payload, max_payload);
+    let owned = OwnedExchange::copy(&header, request.fixed(), payload, max_payload);
     let channel = channel.clone();
     session.serve_blocking(owned, move |exchange, reply| {
         let Some(out) = reply.header(header.unique) else {
@@ -171,7 +146,7 @@ pub(super) fn detach(session: &Arc<Session>, channel: &Device, request: Request<
 pub(super) fn refuse(
     session: &Session,
     channel: &Device,
-    replies: &mut ReplyBuffer,
+    buffer: &mut MessageBuffer,
     malformed: Malformed,
 ) -> Result<()> {
     let Malformed::Length(header) = malformed else {
@@ -180,7 +155,7 @@ pub(super) fn refuse(
     let InHeader { opcode, len, .. } = header;
     tracing::error!(%opcode, len, "a request whose length is not its own gets EIO");
     session.counters().malformed.count();
-    let sent = replies.send(channel, Reply::Error(Errno::IO), header.unique);
+    let sent = buffer.send(channel, Reply::Error(Errno::IO), header.unique);
     after_send(sent, &header);
     Ok(())
 }

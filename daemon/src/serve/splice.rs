@@ -13,7 +13,7 @@
 use super::{
     ServerThread,
     classic::{after_failed_read, after_send, detach, open_channel, refuse},
-    message::{BufferedExchange, ReplyBuffer, RequestBuffer, WRITE_HEAD},
+    message::{MessageBuffer, Request, WRITE_HEAD},
     spawn,
 };
 use crate::{
@@ -32,7 +32,7 @@ use std::{
     os::fd::BorrowedFd,
     sync::Arc,
 };
-use transport::wire::{InHeader, Opcode, OutHeader, WriteIn};
+use transport::wire::{InHeader, Opcode, OutHeader};
 
 /// Data up to this many bytes is copied: two system calls fewer cost less than one copy more.
 const SHORT: usize = 4096;
@@ -61,8 +61,7 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
 struct Channel {
     session: Arc<Session>,
     device: Device,
-    request: RequestBuffer,
-    reply: ReplyBuffer,
+    buffer: MessageBuffer,
     /// Holds a request, then the data of its reply. Empty between requests.
     data: Pipe,
     /// Holds a reply. Empty between requests.
@@ -83,8 +82,7 @@ impl Channel {
         Ok(Self {
             session: Arc::clone(session),
             device,
-            request: RequestBuffer::new(max_payload)?,
-            reply: ReplyBuffer::new(max_payload)?,
+            buffer: MessageBuffer::new(max_payload)?,
             data: Pipe::whole(max_payload)?,
             replies: Pipe::whole(max_payload)?,
         })
@@ -118,8 +116,8 @@ impl Channel {
             return self.serve_whole(thread, len);
         }
         self.take(0..WRITE_HEAD)?;
-        if let Some((header, fixed)) = self.write_in_pipe(len) {
-            return Ok(self.serve_write(thread, header, &fixed, len - WRITE_HEAD));
+        if let Some(request) = self.write_in_pipe(len) {
+            return Ok(self.serve_write(thread, &request, len - WRITE_HEAD));
         }
         self.take(WRITE_HEAD..len)?;
         self.serve_whole(thread, len)
@@ -127,7 +125,7 @@ impl Channel {
 
     /// Brings a part of the request from the pipe into the request buffer.
     fn take(&mut self, part: Range<usize>) -> Result<()> {
-        let space = self.request.space();
+        let space = self.buffer.space();
         let space_len = space.len();
         let space = space.get_mut(part.clone()).ok_or_else(|| {
             Error::Protocol(format!(
@@ -142,38 +140,31 @@ impl Channel {
 
     /// The head of the request of `len` bytes whose first part is in the request buffer, if it is
     /// a WRITE whose data can stay in the pipe.
-    fn write_in_pipe(&self, len: usize) -> Option<(InHeader, [u8; size_of::<WriteIn>()])> {
-        let request = self.request.head(WRITE_HEAD, len).ok()?;
-        let stays = request.header.opcode == Opcode::WRITE
-            && !self.session.may_block(&request.header, request.fixed);
-        stays.then_some((request.header, request.fixed.try_into().ok()?))
+    fn write_in_pipe(&self, len: usize) -> Option<Request> {
+        let request = self.buffer.request(WRITE_HEAD, len).ok()?;
+        let header = request.header();
+        let stays =
+            header.opcode == Opcode::WRITE && !self.session.may_block(header, request.fixed());
+        stays.then_some(request)
     }
 
     /// Serves a WRITE whose `len` bytes of data are in the pipe.
-    fn serve_write(
-        &mut self,
-        thread: &mut ServeThread,
-        header: InHeader,
-        fixed: &[u8],
-        len: usize,
-    ) -> Pipes {
-        let (_, scratch) = self.request.space().split_at_mut(WRITE_HEAD);
+    fn serve_write(&mut self, thread: &mut ServeThread, request: &Request, len: usize) -> Pipes {
         let mut exchange = WriteExchange {
-            header,
-            fixed,
-            out: self.reply.body(),
+            request,
             data: WriteData::InPipe {
                 pipe: &self.data,
                 len,
                 taken: 0,
             },
-            scratch,
+            space: &mut self.buffer.space()[WRITE_HEAD..],
             counters: self.session.counters(),
         };
         let answer = self.session.serve(thread, &mut exchange);
         let reply = fulfil(answer, &mut exchange);
         let left = exchange.data.left_in_pipe();
-        after_send(self.reply.send(&self.device, reply, header.unique), &header);
+        let header = request.header();
+        after_send(self.buffer.send(&self.device, reply, header.unique), header);
         if left == 0 {
             Pipes::Empty
         } else {
@@ -183,20 +174,20 @@ impl Channel {
 
     /// Serves a request of `len` bytes, all of it in the request buffer.
     fn serve_whole(&mut self, thread: &mut ServeThread, len: usize) -> Result<Pipes> {
-        let request = match self.request.request(len) {
+        let request = match self.buffer.request(len, len) {
             Ok(request) => request,
             Err(malformed) => {
-                refuse(&self.session, &self.device, &mut self.reply, malformed)?;
+                refuse(&self.session, &self.device, &mut self.buffer, malformed)?;
                 return Ok(Pipes::Empty);
             }
         };
-        let header = request.header;
-        if self.session.may_block(&header, request.fixed) {
-            detach(&self.session, &self.device, request);
+        let header = *request.header();
+        if self.session.may_block(&header, request.fixed()) {
+            let payload = self.buffer.payload(&request);
+            detach(&self.session, &self.device, &request, payload);
             return Ok(Pipes::Empty);
         }
-        let out = self.reply.body();
-        let mut exchange = BufferedExchange { request, out };
+        let mut exchange = self.buffer.exchange(&request);
         let answer = self.session.serve(thread, &mut exchange);
         let counters = self.session.counters();
         let mut pipes = Pipes::Empty;
@@ -214,7 +205,10 @@ impl Channel {
             Filled::NotFile => {}
         }
         let reply = fulfil(answer, &mut exchange);
-        after_send(self.reply.send(&self.device, reply, header.unique), &header);
+        after_send(
+            self.buffer.send(&self.device, reply, header.unique),
+            &header,
+        );
         Ok(pipes)
     }
 
@@ -228,7 +222,10 @@ impl Channel {
             // If the kernel took a part of the reply, it has ended the request by itself: then
             // nobody waits for this.
             let failed = Reply::Error(Errno::IO);
-            after_send(self.reply.send(&self.device, failed, header.unique), header);
+            after_send(
+                self.buffer.send(&self.device, failed, header.unique),
+                header,
+            );
         }
         Pipes::Residue
     }
@@ -305,12 +302,10 @@ fn fill_from(pipe: &Pipe, file: &File, offset: u64, len: usize) -> Result<usize,
 
 /// A WRITE whose data is in a pipe.
 struct WriteExchange<'a> {
-    header: InHeader,
-    fixed: &'a [u8],
-    out: &'a mut [u8],
+    request: &'a Request,
     data: WriteData<'a>,
-    /// Room for the data.
-    scratch: &'a mut [u8],
+    /// Room for the data, then for the reply's body.
+    space: &'a mut [u8],
     counters: &'a Counters,
 }
 
@@ -323,37 +318,37 @@ enum WriteData<'a> {
         len: usize,
         taken: usize,
     },
-    /// So many bytes are in the scratch memory.
-    InScratch { len: usize },
+    /// So many bytes are in memory.
+    InSpace { len: usize },
 }
 
 impl WriteData<'_> {
     fn left_in_pipe(self) -> usize {
         match self {
             Self::InPipe { len, taken, .. } => len - taken,
-            Self::InScratch { .. } => 0,
+            Self::InSpace { .. } => 0,
         }
     }
 }
 
 impl Exchange for WriteExchange<'_> {
     fn header(&self) -> &InHeader {
-        &self.header
+        self.request.header()
     }
 
     fn fixed(&self) -> &[u8] {
-        self.fixed
+        self.request.fixed()
     }
 
     fn payload(&self) -> &[u8] {
         match self.data {
             WriteData::InPipe { .. } => &[],
-            WriteData::InScratch { len } => &self.scratch[..len],
+            WriteData::InSpace { len } => &self.space[..len],
         }
     }
 
     fn out(&mut self) -> &mut [u8] {
-        self.out
+        self.space
     }
 
     fn write_to(&mut self, file: BorrowedFd<'_>, offset: u64, len: usize) -> Result<usize, Errno> {
@@ -398,7 +393,7 @@ impl WriteExchange<'_> {
         Ok(*taken)
     }
 
-    /// Brings the data from the pipe into the scratch memory.
+    /// Brings the data from the pipe into memory.
     fn copy_out(&mut self) -> Result<(), Errno> {
         let WriteData::InPipe {
             pipe,
@@ -408,8 +403,8 @@ impl WriteExchange<'_> {
         else {
             return Err(Errno::IO);
         };
-        pipe.read_exact(self.scratch.get_mut(..len).ok_or(Errno::IO)?)?;
-        self.data = WriteData::InScratch { len };
+        pipe.read_exact(self.space.get_mut(..len).ok_or(Errno::IO)?)?;
+        self.data = WriteData::InSpace { len };
         self.counters.writes_not_spliced.count();
         Ok(())
     }
