@@ -94,6 +94,16 @@ impl World {
         self.slots[slot].as_ref().ok_or(Errno::BADF)
     }
 
+    /// The same, unless it is a directory: where a directory has data is for its file system to
+    /// say, and ext4 says it of hashes (`ext4_dir_llseek`, fs/ext4/dir.c).
+    fn file_not_dir(&self, slot: usize) -> Result<&OwnedFd, Errno> {
+        let file = self.file(slot)?;
+        match fs::FileType::from_raw_mode(fs::fstat(file)?.st_mode) {
+            fs::FileType::Directory => Err(Errno::ISDIR),
+            _ => Ok(file),
+        }
+    }
+
     /// Does it.
     pub fn carry_out(&mut self, op: &Op) -> Outcome {
         match op {
@@ -193,10 +203,10 @@ impl World {
                 len,
             } => fs::fallocate(self.file(slot)?, flags, at, len).and(DONE),
             Op::SeekData { slot, at } => {
-                fs::seek(self.file(slot)?, SeekFrom::Data(at)).map(Value::Number)
+                fs::seek(self.file_not_dir(slot)?, SeekFrom::Data(at)).map(Value::Number)
             }
             Op::SeekHole { slot, at } => {
-                fs::seek(self.file(slot)?, SeekFrom::Hole(at)).map(Value::Number)
+                fs::seek(self.file_not_dir(slot)?, SeekFrom::Hole(at)).map(Value::Number)
             }
             Op::CopyRange {
                 from,
