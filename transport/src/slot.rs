@@ -289,6 +289,11 @@ impl<'m> Taken<'m> {
             Ok(room) => room,
             Err(why) => return Err(CommitError::Sq(self, why)),
         };
+        let replying = Ownership::word(State::Replying, self.unique);
+        let now = self.slot.word.get();
+        if now != replying && !weakened!(SlotCommitUnchecked) {
+            return Err(CommitError::Overtaken(Corrupt::SlotWord(now)));
+        }
         if weakened!(CommitIdFromHeader) {
             let header = Unique::new(self.slot.header.commit_id().get()).unwrap_or(self.unique);
             room.publish(&commit.sqe(header));
@@ -305,10 +310,7 @@ impl<'m> Taken<'m> {
         crate::sync::crash_point();
         self.slot
             .word
-            .commit(
-                Ownership::word(State::Replying, self.unique),
-                Ownership::word(State::Committed, self.unique),
-            )
+            .commit(replying, Ownership::word(State::Committed, self.unique))
             .map_err(|word| CommitError::Overtaken(Corrupt::SlotWord(word)))?;
         crate::sync::crash_point();
         room.publish(&commit.sqe(self.unique));

@@ -43,6 +43,48 @@ impl Heap {
     }
 }
 
+impl Heap {
+    /// Writes any value into every word that the other side, or a third, may write: `any` is asked
+    /// for each.
+    pub fn scribble(&self, mut any: impl FnMut() -> u64) {
+        self.control.session.scribble(any() as u32);
+        for slot in &self.slots {
+            for word in slot.header.in_out().iter().chain(slot.header.op_in()) {
+                word.set(any());
+            }
+            slot.header.unique().set(any());
+            slot.header.commit_id().set(any());
+            slot.header.payload_len().set(any());
+            slot.word.scribble(any());
+            slot.commit_position.set(any() as u32);
+            slot.commit_pending.set(any() as u32);
+        }
+        for ring in &self.rings {
+            ring.words.sq_head.scribble(any() as u32);
+            ring.words.sq_tail.scribble(any() as u32);
+            ring.words.cq_head.scribble(any() as u32);
+            ring.words.cq_tail.scribble(any() as u32);
+            ring.words.sq_flags.scribble(any() as u32);
+            for cqe in &ring.cqes {
+                cqe.user_data.set(any());
+                cqe.res.set(any() as u32);
+                cqe.flags.set(any() as u32);
+            }
+        }
+        for lane in &self.lanes {
+            lane.tail.0.scribble(any() as u32);
+            lane.head.0.scribble(any() as u32);
+            for entry in &lane.entries {
+                entry.unique.set(any());
+                entry.what.set(any());
+            }
+        }
+        for park in &self.parks {
+            park.0.scribble(any() as u32);
+        }
+    }
+}
+
 /// A small mount: one queue, its lanes read by one consumer.
 pub fn small(engine: Engine) -> Geometry {
     Geometry {

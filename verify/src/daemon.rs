@@ -1,6 +1,9 @@
 //! The daemon as far as the models need one: takes requests from a lane and from the CQs, and replies.
 
+#[cfg(shmfuse_loom)]
 use loom::sync::Arc;
+#[cfg(not(shmfuse_loom))]
+use std::sync::Arc;
 use transport::{
     consumer::{FromCq, FromLane, next_of_cq, next_of_lane},
     cq::CqReader,

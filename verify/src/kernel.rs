@@ -7,8 +7,11 @@
 //! `io_uring_enter` in the worker engine. The BPF program runs inside it, as it does in the kernel: it
 //! is [`transport::program::on_completion`] itself.
 
+#[cfg(shmfuse_loom)]
 use loom::sync::Arc;
 use std::collections::VecDeque;
+#[cfg(not(shmfuse_loom))]
+use std::sync::Arc;
 use transport::{
     index::{LaneIndex, Position, QueueIndex, RingIndex, SlotIndex},
     layout::{CQ_ENTRIES, Ring, SQ_ENTRIES},

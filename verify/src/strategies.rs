@@ -1,1 +1,0 @@
-//! Operations and bytes for property tests and fuzzing.
