@@ -35,75 +35,111 @@ fn sequences_behave_as_on_a_plain_directory(variant: Variant) {
     let mount = TestMount::builder(variant)
         .args(&["-o", "dev,suid"])
         .mount();
+    let sides = Sides::new(&mount);
     let config = Config {
         cases: u32::try_from(CASES * scale::factor()).expect("a number of cases"),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/differential_root.proptest-regressions"
         )))),
-        max_shrink_iters: 400,
+        // `Sides::smallest` does it in fewer runs.
+        max_shrink_iters: 0,
         ..Config::default()
     };
-    let number = Cell::new(0);
     let outcome = TestRunner::new(config).run(&strategy::sequence(STEPS), |steps| {
-        number.set(number.get() + 1);
-        one_case(&mount, &format!("case{}", number.get()), &steps)
+        sides
+            .compare(&steps)
+            .map_err(|failure| TestCaseError::fail(failure.what))
     });
     match outcome {
-        Ok(()) => mount.finish(),
-        Err(TestError::Fail(reason, steps)) => {
-            let steps: Vec<_> = steps.iter().map(|step| format!("    {step:?}\n")).collect();
-            panic!(
-                "{reason}\nafter the smallest such sequence:\n{}",
-                steps.concat()
-            );
+        Ok(()) => {
+            drop(sides);
+            mount.finish();
         }
+        Err(TestError::Fail(_, steps)) => sides.fail(steps),
         Err(error) => panic!("{error}"),
     }
 }
 
-fn one_case(mount: &TestMount, name: &str, steps: &[Step]) -> Result<(), TestCaseError> {
-    let mut on_mount = World::make(&mount.path().join(name));
-    let mut on_plain = World::make(&mount.plain().join(name));
-    same("the start", &on_mount.observe(), &on_plain.observe())?;
-    for (number, step) in steps.iter().enumerate() {
-        let what = format!("step {number}, {step:?}");
-        let (got, expected) = (on_mount.perform(step), on_plain.perform(step));
-        same(&format!("the result of {what}"), &got, &expected)?;
-        same(
-            &format!("what is seen after {what}"),
-            &on_mount.observe(),
-            &on_plain.observe(),
-        )?;
-    }
-    drop((on_mount, on_plain));
-    let tree = |root: &Path| Tree::of(&root.join(name));
-    let plain = tree(mount.plain());
-    same(
-        "the tree on the mount at the end",
-        &tree(mount.path()),
-        &plain,
-    )?;
-    same(
-        "the tree below the mount at the end",
-        &tree(mount.lower()),
-        &plain,
-    )
+/// A difference between the two sides.
+struct Failure {
+    /// Steps up to the one after which they differ.
+    steps: usize,
+    what: String,
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(
-    what: &str,
-    got: &T,
-    expected: &T,
-) -> Result<(), TestCaseError> {
+/// The mount, the directory below it, and a plain one; each sequence in a new directory.
+struct Sides<'a> {
+    mount: &'a TestMount,
+    cases: Cell<u32>,
+}
+
+impl<'a> Sides<'a> {
+    fn new(mount: &'a TestMount) -> Self {
+        Self {
+            mount,
+            cases: Cell::new(0),
+        }
+    }
+
+    /// Carries out a sequence on both sides.
+    fn compare(&self, steps: &[Step]) -> Result<(), Failure> {
+        self.cases.set(self.cases.get() + 1);
+        let name = format!("case{}", self.cases.get());
+        let mut on_mount = World::make(&self.mount.path().join(&name));
+        let mut on_plain = World::make(&self.mount.plain().join(&name));
+        let failure = |steps| move |what| Failure { steps, what };
+        same("the start", &on_mount.observe(), &on_plain.observe()).map_err(failure(0))?;
+        for (number, step) in steps.iter().enumerate() {
+            let (got, expected) = (on_mount.perform(step), on_plain.perform(step));
+            same(&format!("the result of {step:?}"), &got, &expected)
+                .map_err(failure(number + 1))?;
+            let (got, expected) = (on_mount.observe(), on_plain.observe());
+            same(&format!("what is seen after {step:?}"), &got, &expected)
+                .map_err(failure(number + 1))?;
+        }
+        drop((on_mount, on_plain));
+        let tree = |root: &Path| Tree::of(&root.join(&name));
+        let plain = tree(self.mount.plain());
+        same("the tree on the mount", &tree(self.mount.path()), &plain)
+            .and_then(|()| same("the tree below", &tree(self.mount.lower()), &plain))
+            .map_err(failure(steps.len()))
+    }
+
+    /// Leaves out whatever can be left out of a failing sequence, and fails the test with the rest.
+    fn fail(&self, mut steps: Vec<Step>) -> ! {
+        let mut last = None;
+        let mut index = steps.len();
+        loop {
+            if let Err(failure) = self.compare(&steps) {
+                steps.truncate(failure.steps);
+                index = index.min(steps.len());
+                last = Some((failure.what, steps.clone()));
+            } else if let Some((_, failing)) = &last {
+                steps.clone_from(failing);
+            }
+            if index == 0 {
+                break;
+            }
+            index -= 1;
+            if index + 1 < steps.len() {
+                steps.remove(index);
+            }
+        }
+        let Some((what, steps)) = last else {
+            panic!("a sequence failed once, and not again");
+        };
+        let steps: Vec<_> = steps.iter().map(|step| format!("    {step:?}\n")).collect();
+        panic!("{what}\nThe sequence:\n{}", steps.concat());
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Result<(), String> {
     if got == expected {
         return Ok(());
     }
     let (got, expected) = (format!("{got:#?}"), format!("{expected:#?}"));
-    Err(TestCaseError::fail(format!(
-        "{what}:\n{}",
-        difference(&got, &expected)
-    )))
+    Err(format!("{what}:\n{}", difference(&got, &expected)))
 }
 
 /// The lines that differ, with one around them for context.

@@ -94,16 +94,6 @@ impl World {
         self.slots[slot].as_ref().ok_or(Errno::BADF)
     }
 
-    /// The same, unless it is a directory: where a directory has data is for its file system to
-    /// say, and ext4 says it of hashes (`ext4_dir_llseek`, fs/ext4/dir.c).
-    fn file_not_dir(&self, slot: usize) -> Result<&OwnedFd, Errno> {
-        let file = self.file(slot)?;
-        match fs::FileType::from_raw_mode(fs::fstat(file)?.st_mode) {
-            fs::FileType::Directory => Err(Errno::ISDIR),
-            _ => Ok(file),
-        }
-    }
-
     /// Does it.
     pub fn carry_out(&mut self, op: &Op) -> Outcome {
         match op {
@@ -202,12 +192,8 @@ impl World {
                 at,
                 len,
             } => fs::fallocate(self.file(slot)?, flags, at, len).and(DONE),
-            Op::SeekData { slot, at } => {
-                fs::seek(self.file_not_dir(slot)?, SeekFrom::Data(at)).map(Value::Number)
-            }
-            Op::SeekHole { slot, at } => {
-                fs::seek(self.file_not_dir(slot)?, SeekFrom::Hole(at)).map(Value::Number)
-            }
+            Op::SeekData { slot, at } => self.seek(slot, SeekFrom::Data(at)),
+            Op::SeekHole { slot, at } => self.seek(slot, SeekFrom::Hole(at)),
             Op::CopyRange {
                 from,
                 to,
@@ -236,6 +222,16 @@ impl World {
             }
             _ => unreachable!("not an operation on data: {op:?}"),
         }
+    }
+
+    /// Only in regular files: the size of a directory is that of its hash tree on ext4 and of its
+    /// blocks on FUSE.
+    fn seek(&self, slot: usize, to: SeekFrom) -> Outcome {
+        let file = self.file(slot)?;
+        if FileType::from_raw_mode(fs::fstat(file)?.st_mode) != FileType::RegularFile {
+            return DONE;
+        }
+        fs::seek(file, to).map(Value::Number)
     }
 
     fn on_name(&self, op: &Op) -> Outcome {
@@ -326,6 +322,13 @@ impl World {
         }
     }
 
+    /// Whether a chown(2) looks to the daemon like what the kernel sends before a write to a file
+    /// with suid or sgid: a SETATTR of nothing. The daemon must then not refuse it.
+    fn is_ambiguous(stat: &fs::Stat, uid: Option<u32>, gid: Option<u32>) -> bool {
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        uid.is_none() && gid.is_none() && is_file && stat.st_mode & 0o6000 != 0
+    }
+
     fn on_attribute(&self, op: &Op) -> Outcome {
         let dir = &self.dir;
         let (user, group) = (
@@ -344,8 +347,17 @@ impl World {
                 uid,
                 gid,
                 flags,
-            } => fs::chownat(dir, name.path(), user(uid), group(gid), flags).and(DONE),
+            } => {
+                let stat = fs::statat(dir, name.path(), flags)?;
+                if Self::is_ambiguous(&stat, uid, gid) {
+                    return DONE;
+                }
+                fs::chownat(dir, name.path(), user(uid), group(gid), flags).and(DONE)
+            }
             Op::ChownOpen { slot, uid, gid } => {
+                if Self::is_ambiguous(&fs::fstat(self.file(slot)?)?, uid, gid) {
+                    return DONE;
+                }
                 fs::fchown(self.file(slot)?, user(uid), group(gid)).and(DONE)
             }
             Op::SetTimes {

@@ -172,15 +172,6 @@ fn on_names() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Owner and group. Not neither: of a file with suid or sgid the kernel does not tell that from a
-/// write (docs/decisions/0006-privileges-of-files.md).
-fn owners() -> impl Strategy<Value = (Option<u32>, Option<u32>)> {
-    (owner(), owner()).prop_map(|owners| match owners {
-        (None, None) => (None, Some(2000)),
-        some => some,
-    })
-}
-
 fn owner() -> impl Strategy<Value = Option<u32>> {
     option::of(select(vec![0, 1000, 2000, 3000]))
 }
@@ -194,9 +185,22 @@ fn time() -> impl Strategy<Value = Time> {
     ]
 }
 
+/// cap_net_raw, permitted and effective, as the kernel stores it (`struct vfs_cap_data`, version 2).
+pub const CAPABILITY: &[u8] = &[1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// What is inherited from a directory: one more user, one more group, and a mask.
+pub const DEFAULT_ACL: &[(u16, u16, u32)] = &[
+    (1, 7, u32::MAX),
+    (2, 7, 1000),
+    (4, 5, u32::MAX),
+    (8, 4, 2000),
+    (16, 7, u32::MAX),
+    (32, 5, u32::MAX),
+];
+
 /// A list of access as the kernel stores it (include/uapi/linux/posix_acl_xattr.h): version 2,
 /// then tag, permissions and id of each entry.
-fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+pub fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
         bytes.extend(tag.to_le_bytes());
@@ -227,11 +231,10 @@ fn xattr() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
         acl(&[(1, 7, ANYONE), (2, 7, 1000), (32, 5, ANYONE)]),
         b"nonsense".to_vec(),
     ]);
-    let capability = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
     prop_oneof![
         4 => (select(vec!["user.one", "user.two", "trusted.one"]), vec(any::<u8>(), 0..2000)),
         3 => (select(vec!["system.posix_acl_access", "system.posix_acl_default"]), acls),
-        1 => Just(("security.capability", capability)),
+        1 => Just(("security.capability", CAPABILITY.to_vec())),
         1 => (select(vec!["nonsense", "system.nonsense", "user."]), vec(any::<u8>(), 0..9)),
     ]
 }
@@ -251,9 +254,9 @@ fn on_attributes() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (file(), mode()).prop_map(|(name, mode)| Op::Chmod { name, mode }),
         1 => (slot(), mode()).prop_map(|(slot, mode)| Op::ChmodOpen { slot, mode }),
-        3 => (name(), owners(), nofollow())
-            .prop_map(|(name, (uid, gid), flags)| Op::Chown { name, uid, gid, flags }),
-        1 => (slot(), owners()).prop_map(|(slot, (uid, gid))| Op::ChownOpen { slot, uid, gid }),
+        3 => (name(), owner(), owner(), nofollow())
+            .prop_map(|(name, uid, gid, flags)| Op::Chown { name, uid, gid, flags }),
+        1 => (slot(), owner(), owner()).prop_map(|(slot, uid, gid)| Op::ChownOpen { slot, uid, gid }),
         2 => (name(), time(), time(), nofollow()).prop_map(
             |(name, accessed, modified, flags)| Op::SetTimes { name, accessed, modified, flags }),
         1 => (slot(), time(), time())

@@ -5,14 +5,20 @@ use super::{
     op::{PATHS, SLOTS, Step},
     perform::Outcome,
 };
-use crate::common::{bash, identity::acting};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, fstat, openat, statat};
+use crate::common::identity::acting;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, XattrFlags, fstat, openat, setxattr, statat};
 use std::{
     collections::HashMap,
-    fs,
-    os::fd::OwnedFd,
+    fs::{self, Permissions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{PermissionsExt, chown, symlink},
+    },
     path::{Path, PathBuf},
 };
+
+use super::strategy::{CAPABILITY, DEFAULT_ACL, acl};
 
 /// A directory with its open files.
 #[derive(Debug)]
@@ -30,21 +36,7 @@ impl World {
     /// Makes the directory and what is in it at the start.
     pub fn make(path: &Path) -> Self {
         fs::create_dir(path).expect("the world's directory");
-        bash(
-            path,
-            "chmod 777 .
-             mkdir -m 777 dir dir/sub setgid acl; mkdir -m 1777 sticky; mkdir -m 700 private
-             chgrp 2000 setgid; chmod 2777 setgid
-             setfacl -d -m u::rwx,u:1000:rwx,g::rx,g:2000:r,m::rwx,o::rx acl
-             mkdir setgid/sub acl/sub; ln -s dir/a link; ln -s nowhere dir/link
-             seq 1000 >a; chmod 666 a; ln a dir/b
-             seq 5000 >dir/a; chown 1000:2000 dir/a; chmod 6775 dir/a
-             setfattr -n user.one -v one dir/a; setcap cap_net_raw+ep dir/a
-             echo x >sticky/a; chown 3000:3000 sticky/a
-             echo y >sticky/b; chown 1000:1000 sticky/b
-             seq 9 >setgid/a; seq 9 >acl/a; setfattr -n user.one -v 1 a setgid/a
-             echo private >private/a",
-        );
+        furnish(path).expect("what is in the world at the start");
         let dir = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
             .expect("the world's directory");
         let file = |name| openat(&dir, name, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).ok();
@@ -100,4 +92,56 @@ impl World {
             .collect();
         seen
     }
+}
+
+/// Directories and files at the start: of root and of others, with sticky and set-group-id
+/// directories, a default ACL, links of both kinds, attributes, capabilities, suid and sgid.
+fn furnish(world: &Path) -> io::Result<()> {
+    let chmod =
+        |name: &str, mode| fs::set_permissions(world.join(name), Permissions::from_mode(mode));
+    let own = |name: &str, uid, gid| chown(world.join(name), Some(uid), Some(gid));
+    let attribute = |name: &str, key: &str, value: &[u8]| {
+        setxattr(world.join(name), key, value, XattrFlags::empty()).map_err(io::Error::from)
+    };
+    chmod("", 0o777)?;
+    let dirs = [
+        ("dir", 0o777),
+        ("dir/sub", 0o777),
+        ("setgid", 0o2777),
+        ("acl", 0o777),
+        ("sticky", 0o1777),
+        ("private", 0o700),
+    ];
+    for (name, _) in dirs {
+        fs::create_dir(world.join(name))?;
+    }
+    own("setgid", 0, 2000)?;
+    for (name, mode) in dirs {
+        chmod(name, mode)?;
+    }
+    attribute("acl", "system.posix_acl_default", &acl(DEFAULT_ACL))?;
+    fs::create_dir(world.join("setgid/sub"))?;
+    fs::create_dir(world.join("acl/sub"))?;
+    let files = [
+        ("a", 3893, 0o666, 0, 0),
+        ("dir/a", 23893, 0o6775, 1000, 2000),
+        ("sticky/a", 2, 0o644, 3000, 3000),
+        ("sticky/b", 2, 0o644, 1000, 1000),
+        ("setgid/a", 18, 0o644, 0, 2000),
+        ("acl/a", 18, 0o644, 0, 0),
+        ("private/a", 8, 0o644, 0, 0),
+    ];
+    for (name, len, mode, uid, gid) in files {
+        let content: Vec<_> = (0..len).map(|at: u32| (at % 251) as u8).collect();
+        fs::write(world.join(name), content)?;
+        own(name, uid, gid)?;
+        chmod(name, mode)?;
+    }
+    fs::hard_link(world.join("a"), world.join("dir/b"))?;
+    symlink("dir/a", world.join("link"))?;
+    symlink("nowhere", world.join("dir/link"))?;
+    attribute("a", "user.one", b"1")?;
+    attribute("setgid/a", "user.one", b"1")?;
+    attribute("dir/a", "user.one", b"one")?;
+    attribute("dir/a", "security.capability", CAPABILITY)
 }
