@@ -19,6 +19,7 @@ mod strategy;
 mod world;
 
 use common::{TestMount, Tree, Variant, identity, scale};
+use observe::Scope;
 use op::Step;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
 use std::{cell::Cell, path::Path};
@@ -72,6 +73,7 @@ struct Failure {
 struct Sides<'a> {
     mount: &'a TestMount,
     cases: Cell<u32>,
+    scope: Scope,
 }
 
 impl<'a> Sides<'a> {
@@ -79,6 +81,7 @@ impl<'a> Sides<'a> {
         Self {
             mount,
             cases: Cell::new(0),
+            scope: Scope::of(mount.variant()),
         }
     }
 
@@ -86,8 +89,9 @@ impl<'a> Sides<'a> {
     fn compare(&self, steps: &[Step]) -> Result<(), Failure> {
         self.cases.set(self.cases.get() + 1);
         let name = format!("case{}", self.cases.get());
-        let mut on_mount = World::make(&self.mount.path().join(&name));
-        let mut on_plain = World::make(&self.mount.plain().join(&name));
+        let scope = self.scope;
+        let mut on_mount = World::make(&self.mount.path().join(&name), scope);
+        let mut on_plain = World::make(&self.mount.plain().join(&name), scope);
         let failure = |steps| move |what| Failure { steps, what };
         same("the start", &on_mount.observe(), &on_plain.observe()).map_err(failure(0))?;
         for (number, step) in steps.iter().enumerate() {
@@ -99,7 +103,13 @@ impl<'a> Sides<'a> {
                 .map_err(failure(number + 1))?;
         }
         drop((on_mount, on_plain));
-        let tree = |root: &Path| Tree::of(&root.join(&name));
+        let tree = |root: &Path| {
+            let mut tree = Tree::of(&root.join(&name));
+            for entry in tree.0.values_mut() {
+                entry.mode = scope.of_mode(entry.mode);
+            }
+            tree
+        };
         let plain = tree(self.mount.plain());
         same("the tree on the mount", &tree(self.mount.path()), &plain)
             .and_then(|()| same("the tree below", &tree(self.mount.lower()), &plain))
@@ -138,32 +148,21 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Re
     if got == expected {
         return Ok(());
     }
-    let (got, expected) = (format!("{got:#?}"), format!("{expected:#?}"));
-    Err(format!("{what}:\n{}", difference(&got, &expected)))
-}
-
-/// The lines that differ, with one around them for context.
-fn difference(got: &str, expected: &str) -> String {
-    let (got, expected): (Vec<_>, Vec<_>) = (got.lines().collect(), expected.lines().collect());
-    let start = got
-        .iter()
-        .zip(&expected)
-        .take_while(|(a, b)| a == b)
-        .count();
-    let (got_rest, expected_rest) = (&got[start..], &expected[start..]);
-    let end = got_rest
-        .iter()
-        .rev()
-        .zip(expected_rest.iter().rev())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let around = got[start.saturating_sub(8)..start].join("\n");
-    let part = |lines: &[&str]| lines[..lines.len() - end].join("\n");
-    format!(
-        "{around}\n--- on the mount\n{}\n--- expected\n{}",
-        part(got_rest),
-        part(expected_rest)
-    )
+    // Entries of a list on a line each, so that those that are equal can be left out.
+    let lines = |value: &T| -> Vec<String> {
+        let text = format!("{value:?}");
+        text.split("), (").map(str::to_owned).collect()
+    };
+    let (got, expected) = (lines(got), lines(expected));
+    let only_in = |these: &[String], others: &[String]| -> String {
+        let differing = these.iter().filter(|line| !others.contains(line));
+        differing.map(|line| format!("    {line}\n")).collect()
+    };
+    Err(format!(
+        "{what}:\non the mount\n{}expected\n{}",
+        only_in(&got, &expected),
+        only_in(&expected, &got)
+    ))
 }
 
 for_every_variant!(on_variant, [sequences_behave_as_on_a_plain_directory]);

@@ -184,12 +184,6 @@ fn is_of_nothing(valid: SetattrValid) -> bool {
     valid.difference(nothing).is_empty()
 }
 
-/// Whether there is something that a write takes away. Directories and the like are not written.
-fn has_suid_or_sgid(mode: u32) -> bool {
-    let bits = (Mode::SUID | Mode::SGID).bits();
-    FileType::from_raw_mode(mode) == FileType::RegularFile && mode & bits != 0
-}
-
 /// Changes owner and group for the caller: a caller without CAP_FSETID loses sgid where it is not
 /// in the file's group, others do not (`setattr_should_drop_sgid`, fs/attr.c).
 fn change_owner(

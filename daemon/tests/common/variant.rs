@@ -126,6 +126,17 @@ impl Variant {
         )
     }
 
+    /// Whether names and attributes are believed for a while.
+    pub fn is_cached(self) -> bool {
+        matches!(
+            self,
+            Self::Daemon {
+                cache: Cache::Ttl1,
+                ..
+            }
+        )
+    }
+
     /// Whether this machine can run the variant.
     ///
     /// # Errors

@@ -1,9 +1,46 @@
 //! What can be seen of a file, in a form that is equal on two file systems.
 
+use crate::common::Variant;
 use rustix::fs::{FileType, Stat};
 
 /// Seconds since 1970 above which a time can only be "now": all times that are set lie before.
 const SET_BEFORE: i64 = 1_200_000_000;
+
+/// What is compared on a mount of one variant.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// Suid and sgid of files.
+    ///
+    /// Not where the kernel writes files by itself: it does so with the credentials under which
+    /// they were registered, for every writer alike, and a file that gets suid or sgid while it is
+    /// open loses it with the next write, even if root writes (docs/decisions/). What files lose
+    /// that had it before they were opened is compared by `requests_root/killpriv.rs`.
+    pub privileges: bool,
+    /// Times after what the kernel does not know to move any: `FS_IOC_SETFLAGS`, and a rename with a
+    /// whiteout that fails (ext4 has made and removed it by then). Not where it believes what it was
+    /// told for a while.
+    pub unforeseen: bool,
+}
+
+impl Scope {
+    /// That of a variant.
+    pub fn of(variant: Variant) -> Self {
+        Self {
+            privileges: !variant.is_passthrough(),
+            unforeseen: !variant.is_cached(),
+        }
+    }
+
+    /// What is to be compared of a mode.
+    pub fn of_mode(self, mode: u32) -> u32 {
+        let is_file = FileType::from_raw_mode(mode) == FileType::RegularFile;
+        if !self.privileges && is_file {
+            mode & !0o6000
+        } else {
+            mode
+        }
+    }
+}
 
 /// Attributes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,11 +89,11 @@ impl Marks {
 
 impl Attributes {
     /// Takes them from a file's status. `before` are the same inode's marks when last looked.
-    pub fn of(stat: &Stat, before: Option<Marks>, same_as: usize) -> Self {
+    pub fn of(stat: &Stat, before: Option<Marks>, same_as: usize, scope: Scope) -> Self {
         let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let now = Marks::of(stat);
         Self {
-            mode: format!("{:o}", stat.st_mode),
+            mode: format!("{:o}", scope.of_mode(stat.st_mode)),
             uid: stat.st_uid,
             gid: stat.st_gid,
             nlink: stat.st_nlink,

@@ -237,6 +237,11 @@ impl World {
     fn on_name(&self, op: &Op) -> Outcome {
         let dir = &self.dir;
         match *op {
+            Op::Rename { flags, .. }
+                if flags.contains(fs::RenameFlags::WHITEOUT) && !self.scope.unforeseen =>
+            {
+                DONE
+            }
             Op::Rename { from, to, flags } => {
                 fs::renameat_with(dir, from.path(), dir, to.path(), flags).and(DONE)
             }
@@ -262,7 +267,7 @@ impl World {
             Op::ListDir { name } => self.list(name),
             Op::Stat { name, flags } => {
                 let stat = fs::statat(dir, name.path(), flags)?;
-                Ok(Value::Number(stat.st_mode.into()))
+                Ok(Value::Number(self.scope.of_mode(stat.st_mode).into()))
             }
             Op::Access { name, mode } => {
                 let wanted = Access::from_bits_truncate(mode);
@@ -389,6 +394,7 @@ impl World {
             Op::GetFlags { slot } => Ok(Value::Number(
                 fs::ioctl_getflags(self.file(slot)?)?.bits().into(),
             )),
+            Op::SetNoDump { .. } if !self.scope.unforeseen => DONE,
             Op::SetNoDump { slot, on } => {
                 let file = self.file(slot)?;
                 let mut flags = fs::ioctl_getflags(file)?;

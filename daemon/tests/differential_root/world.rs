@@ -1,7 +1,7 @@
 //! One directory with its open files: the mount's side or the plain one.
 
 use super::{
-    observe::{Attributes, Marks},
+    observe::{Attributes, Marks, Scope},
     op::{PATHS, SLOTS, Step},
     perform::Outcome,
 };
@@ -29,12 +29,14 @@ pub struct World {
     pub dir: OwnedFd,
     /// The open files; a failed open leaves what was there.
     pub slots: [Option<OwnedFd>; SLOTS],
+    /// What is compared.
+    pub scope: Scope,
     seen: HashMap<(u64, u64), Marks>,
 }
 
 impl World {
     /// Makes the directory and what is in it at the start.
-    pub fn make(path: &Path) -> Self {
+    pub fn make(path: &Path, scope: Scope) -> Self {
         fs::create_dir(path).expect("the world's directory");
         furnish(path).expect("what is in the world at the start");
         let dir = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
@@ -44,6 +46,7 @@ impl World {
             path: path.into(),
             slots: [file("a"), file("dir/a"), file("setgid/a"), None],
             dir,
+            scope,
             seen: HashMap::new(),
         }
     }
@@ -80,7 +83,7 @@ impl World {
                 let attributes = stat.map(|stat| {
                     let inode = Marks::of(&stat).inode;
                     let same_as = first(inode).expect("its own position at least");
-                    Attributes::of(&stat, self.seen.get(&inode).copied(), same_as)
+                    Attributes::of(&stat, self.seen.get(&inode).copied(), same_as, self.scope)
                 });
                 (path.clone(), attributes)
             })
