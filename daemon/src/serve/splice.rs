@@ -34,8 +34,9 @@ use std::{
 };
 use transport::wire::{InHeader, Opcode, OutHeader};
 
-/// Data up to this many bytes is copied: two system calls fewer cost less than one copy more.
-const SHORT: usize = 4096;
+/// Data up to this many bytes is copied. Two more system calls and a slot of a pipe for each page
+/// cost as much as copying some 64 KiB does: below, splice is the slower way (docs/benchmarks.md).
+const SHORT: usize = 32 << 10;
 
 /// Starts the threads, each with a channel and two pipes of its own.
 ///
