@@ -12,6 +12,8 @@ pub enum Transport {
     Splice,
     /// `--transport uring`
     Uring,
+    /// `--transport shm`
+    Shm,
 }
 
 /// How file data reaches applications.
@@ -61,6 +63,11 @@ impl Variant {
     pub const URING_COPY: Self = Self::strict(Transport::Uring, Data::Copy);
     /// `--transport uring --data passthrough --cache strict`
     pub const URING_PASSTHROUGH: Self = Self::strict(Transport::Uring, Data::Passthrough);
+
+    /// `--transport shm --data copy --cache strict`
+    pub const SHM_COPY: Self = Self::strict(Transport::Shm, Data::Copy);
+    /// `--transport shm --data passthrough --cache strict`
+    pub const SHM_PASSTHROUGH: Self = Self::strict(Transport::Shm, Data::Passthrough);
 
     const fn strict(transport: Transport, data: Data) -> Self {
         Self::Daemon {
@@ -152,7 +159,7 @@ impl Variant {
         if !fs::exists("/dev/fuse").unwrap_or(false) {
             return Err("there is no /dev/fuse".into());
         }
-        if transport == Transport::Uring {
+        if matches!(transport, Transport::Uring | Transport::Shm) {
             let switch = "/sys/module/fuse/parameters/enable_uring";
             match fs::read_to_string(switch) {
                 Ok(text) if text.trim() == "Y" => {}
@@ -251,6 +258,13 @@ macro_rules! for_every_daemon_variant {
             $runner,
             $tests
         );
+        variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
+        variant_tests!(
+            shm_passthrough_strict,
+            Variant::SHM_PASSTHROUGH,
+            $runner,
+            $tests
+        );
     };
 }
 
@@ -260,5 +274,6 @@ macro_rules! for_every_transport {
         variant_tests!(classic_copy_strict, Variant::CLASSIC_COPY, $runner, $tests);
         variant_tests!(splice_copy_strict, Variant::SPLICE_COPY, $runner, $tests);
         variant_tests!(uring_copy_strict, Variant::URING_COPY, $runner, $tests);
+        variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
     };
 }
