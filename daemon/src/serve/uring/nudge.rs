@@ -39,10 +39,11 @@ impl Nudges {
     }
 }
 
-/// The kernel's own are even and count up from 0, one a request: bit 63 is out of their reach.
-/// Bit 0 is for interrupts (`FUSE_INT_REQ_BIT`, fs/fuse/dev.c).
+/// The kernel's own are even and count up from 0, one a request: bit 60 is out of their reach, and
+/// a number with it is one that a request can have (`transport::index::Unique`). Bit 0 is for
+/// interrupts (`FUSE_INT_REQ_BIT`, fs/fuse/dev.c).
 fn unique(queue: QueueId, number: u32) -> u64 {
-    1 << 63 | u64::from(queue.0) << 33 | u64::from(number) << 1
+    1 << 60 | u64::from(queue.0) << 33 | u64::from(number) << 1
 }
 
 #[cfg(test)]
@@ -56,6 +57,7 @@ mod tests {
             for number in [0, 1, u32::MAX] {
                 let unique = unique(QueueId(queue), number);
                 assert_eq!(unique & 1, 0);
+                assert!(transport::index::Unique::new(unique).is_some());
                 assert!(seen.insert(unique));
             }
         }

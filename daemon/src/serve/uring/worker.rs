@@ -83,7 +83,8 @@ impl<R: Ring> Worker<R> {
         // A refusal comes at once; what has arrived besides is served by `run`.
         worker.ring.take_events(&mut worker.events);
         let refused = worker.events.iter().find_map(|event| match event {
-            Event::Lost(lost) => Some(lost.errno()),
+            // An unmount may come this early; `run` sees to it.
+            Event::Lost(lost) if !lost.connection_ended() => Some(lost.errno()),
             _ => None,
         });
         match refused {
