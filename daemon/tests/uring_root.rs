@@ -1,5 +1,6 @@
-//! The uring transport against the kernel: a tiny file system of its own shows what the transport
-//! does, whatever the pass-through does. Needs root, `/dev/fuse` and Linux 6.14; skipped without.
+//! The ring transports against the kernel: a tiny file system of its own shows what a transport does,
+//! whatever the pass-through does. Root and Linux 6.14 only:
+//! `cargo test --test uring_root -- --ignored --test-threads=1`.
 
 #[path = "uring_root/child.rs"]
 mod child;
@@ -11,6 +12,7 @@ mod mount;
 use child::{actor, lock};
 use mount::{Mounted, Options, serve_at};
 use nix::mount::MntFlags;
+use shmfuse::config::TransportKind;
 use std::{
     fs::{File, OpenOptions},
     os::unix::fs::FileExt,
@@ -20,15 +22,34 @@ use std::{
     time::Duration,
 };
 
-/// Whether this machine can run these tests; says why not.
-fn can_run() -> bool {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: needs root");
-        return false;
-    }
-    shmfuse::select::uring()
-        .inspect_err(|lack| eprintln!("skipped: {lack:?}"))
-        .is_ok()
+/// Makes each of these a test of each ring transport.
+macro_rules! of_each_ring {
+    ($($name:ident),+ $(,)?) => {
+        mod uring {
+            $(#[test]
+            #[ignore = "root"]
+            fn $name() { super::$name(shmfuse::config::TransportKind::Uring) })+
+        }
+        mod shm {
+            $(#[test]
+            #[ignore = "root"]
+            fn $name() { super::$name(shmfuse::config::TransportKind::Shm) })+
+        }
+    };
+}
+
+of_each_ring! {
+    payloads_of_every_size_go_both_ways_unchanged,
+    cached_files_are_read_ahead_and_written_back,
+    errors_and_panics_of_the_file_system_reach_the_caller_and_nobody_else,
+    sixty_four_processes_share_four_entries_per_queue,
+    more_waiters_for_a_lock_than_entries_all_get_it,
+    an_unlock_behind_waiters_that_took_every_entry_is_served,
+    a_signal_ends_the_wait_for_a_lock,
+    an_abort_under_load_ends_everybody,
+    a_stop_of_the_session_under_load_ends_the_threads,
+    a_lazy_umount_under_load_lets_the_processes_go_on,
+    a_killed_daemon_leaves_nobody_in_d_state,
 }
 
 fn open(path: &Path) -> File {
@@ -40,8 +61,8 @@ fn open(path: &Path) -> File {
 }
 
 /// What a process serves until it is killed.
-fn serve_forever(mountpoint: &Path) {
-    let options = Options::default();
+fn serve_forever(mountpoint: &Path, kind: TransportKind) {
+    let options = Options::of(kind);
     let fs = Arc::new(fs::TestFs::new(options.delay));
     let server = serve_at(mountpoint, fs, options).expect("the mount is served");
     server.wait().expect("a clean end");
@@ -53,13 +74,8 @@ fn plays_the_role_it_was_given() {
     child::play();
 }
 
-#[test]
-#[ignore = "root"]
-fn payloads_of_every_size_go_both_ways_unchanged() {
-    if !can_run() {
-        return;
-    }
-    let mounted = Mounted::new(Options::default());
+fn payloads_of_every_size_go_both_ways_unchanged(kind: TransportKind) {
+    let mounted = Mounted::new(Options::of(kind));
     let file = open(&mounted.at.path("d0"));
     let sizes = [
         1,
@@ -93,27 +109,19 @@ fn payloads_of_every_size_go_both_ways_unchanged() {
     mounted.finish();
 }
 
-#[test]
-#[ignore = "root"]
-fn cached_files_are_read_ahead_and_written_back() {
-    if !can_run() {
-        return;
-    }
-    let mounted = Mounted::new(Options::default());
+fn cached_files_are_read_ahead_and_written_back(kind: TransportKind) {
+    let mounted = Mounted::new(Options::of(kind));
     let data: Vec<u8> = (0..8 << 20).map(|i: u32| (i ^ (i >> 9)) as u8).collect();
     std::fs::write(mounted.at.path("c1"), &data).unwrap();
-    std::fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
+    let file = open(&mounted.at.path("c1"));
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    drop(file);
     assert!(std::fs::read(mounted.at.path("c1")).unwrap() == data);
     mounted.finish();
 }
 
-#[test]
-#[ignore = "root"]
-fn errors_and_panics_of_the_file_system_reach_the_caller_and_nobody_else() {
-    if !can_run() {
-        return;
-    }
-    let mounted = Mounted::new(Options::default());
+fn errors_and_panics_of_the_file_system_reach_the_caller_and_nobody_else(kind: TransportKind) {
+    let mounted = Mounted::new(Options::of(kind));
     let errno = |name: &str| mounted.at.path(name).metadata().unwrap_err().raw_os_error();
     for _ in 0..20 {
         assert_eq!(errno("nothing"), Some(libc::ENOENT));
@@ -123,13 +131,8 @@ fn errors_and_panics_of_the_file_system_reach_the_caller_and_nobody_else() {
     mounted.finish();
 }
 
-#[test]
-#[ignore = "root"]
-fn sixty_four_processes_share_four_entries_per_queue() {
-    if !can_run() {
-        return;
-    }
-    let mounted = Mounted::new(Options::default());
+fn sixty_four_processes_share_four_entries_per_queue(kind: TransportKind) {
+    let mounted = Mounted::new(Options::of(kind));
     let mount = mounted.at.path("");
     let actors: Vec<_> = (0..64).map(|n| actor("mix", &mount, n)).collect();
     for actor in actors {
@@ -138,15 +141,10 @@ fn sixty_four_processes_share_four_entries_per_queue() {
     mounted.finish();
 }
 
-#[test]
-#[ignore = "root"]
-fn more_waiters_for_a_lock_than_entries_all_get_it() {
-    if !can_run() {
-        return;
-    }
+fn more_waiters_for_a_lock_than_entries_all_get_it(kind: TransportKind) {
     let mounted = Mounted::new(Options {
         depth: 1,
-        ..Options::default()
+        ..Options::of(kind)
     });
     let path = mounted.at.path("d9");
     let holder = open(&path);
@@ -168,15 +166,10 @@ fn more_waiters_for_a_lock_than_entries_all_get_it() {
     mounted.finish();
 }
 
-#[test]
-#[ignore = "root"]
-fn an_unlock_behind_waiters_that_took_every_entry_is_served() {
-    if !can_run() {
-        return;
-    }
+fn an_unlock_behind_waiters_that_took_every_entry_is_served(kind: TransportKind) {
     let mounted = Mounted::new(Options {
         depth: 2,
-        ..Options::default()
+        ..Options::of(kind)
     });
     let path = mounted.at.path("d9");
     child::pin_to_cpu_0();
@@ -203,13 +196,8 @@ fn an_unlock_behind_waiters_that_took_every_entry_is_served() {
     mounted.finish();
 }
 
-#[test]
-#[ignore = "root"]
-fn a_signal_ends_the_wait_for_a_lock() {
-    if !can_run() {
-        return;
-    }
-    let mounted = Mounted::new(Options::default());
+fn a_signal_ends_the_wait_for_a_lock(kind: TransportKind) {
+    let mounted = Mounted::new(Options::of(kind));
     let path = mounted.at.path("d9");
     let holder = open(&path);
     lock(&holder, libc::F_WRLCK).unwrap();
@@ -227,13 +215,10 @@ fn a_signal_ends_the_wait_for_a_lock() {
 }
 
 /// Takes a mount down by `end` while processes use it; everybody must end.
-fn ends_under_load(end: impl FnOnce(&Mounted)) {
-    if !can_run() {
-        return;
-    }
+fn ends_under_load(kind: TransportKind, end: impl FnOnce(&Mounted)) {
     let mounted = Mounted::new(Options {
         delay: Duration::from_micros(100),
-        ..Options::default()
+        ..Options::of(kind)
     });
     let mount = mounted.at.path("");
     let actors: Vec<_> = (0..16).map(|n| actor("hammer", &mount, n)).collect();
@@ -245,29 +230,20 @@ fn ends_under_load(end: impl FnOnce(&Mounted)) {
     }
 }
 
-#[test]
-#[ignore = "root"]
-fn an_abort_under_load_ends_everybody() {
-    ends_under_load(|mounted| {
+fn an_abort_under_load_ends_everybody(kind: TransportKind) {
+    ends_under_load(kind, |mounted| {
         mounted
             .at
             .unmount(MntFlags::MNT_FORCE | MntFlags::MNT_DETACH)
     });
 }
 
-#[test]
-#[ignore = "root"]
-fn a_stop_of_the_session_under_load_ends_the_threads() {
-    ends_under_load(|mounted| mounted.session.stop());
+fn a_stop_of_the_session_under_load_ends_the_threads(kind: TransportKind) {
+    ends_under_load(kind, |mounted| mounted.session.stop());
 }
 
-#[test]
-#[ignore = "root"]
-fn a_lazy_umount_under_load_lets_the_processes_go_on() {
-    if !can_run() {
-        return;
-    }
-    let mounted = Mounted::new(Options::default());
+fn a_lazy_umount_under_load_lets_the_processes_go_on(kind: TransportKind) {
+    let mounted = Mounted::new(Options::of(kind));
     let mount = mounted.at.path("");
     let mut actors: Vec<_> = (0..8).map(|n| actor("hammer", &mount, n)).collect();
     thread::sleep(Duration::from_millis(300));
@@ -283,15 +259,10 @@ fn a_lazy_umount_under_load_lets_the_processes_go_on() {
         .expect("the connection ends with its last user");
 }
 
-#[test]
-#[ignore = "root"]
-fn a_killed_daemon_leaves_nobody_in_d_state() {
-    if !can_run() {
-        return;
-    }
+fn a_killed_daemon_leaves_nobody_in_d_state(kind: TransportKind) {
     for round in 0..5 {
         let dir = mount::Mountpoint::new();
-        let mut daemon = actor("daemon", &dir.path(""), 0);
+        let mut daemon = actor("daemon", &dir.path(""), kind as usize);
         dir.wait_until_served();
         let mount = dir.path("");
         let actors: Vec<_> = (0..16).map(|n| actor("hammer", &mount, n)).collect();

@@ -1,5 +1,6 @@
 //! Processes that use a mount: this test binary, started again in a role.
 
+use shmfuse::config::TransportKind;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
@@ -106,7 +107,7 @@ pub fn play() {
         "hammer" => hammer(path, number),
         "count" => count(path, number).expect("the mount serves"),
         "lock" => lock_when_told(path).expect("the mount serves"),
-        "daemon" => super::serve_forever(path),
+        "daemon" => super::serve_forever(path, TransportKind::ALL[number]),
         _ => panic!("no such role: {role}"),
     }
 }

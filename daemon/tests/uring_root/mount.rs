@@ -1,7 +1,10 @@
 //! A mount of the test file system in a directory of its own, taken down whatever happens.
 
 use super::fs::TestFs;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+};
 use shmfuse::{
     config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
     error::Result,
@@ -10,6 +13,7 @@ use shmfuse::{
     serve::{self, Server},
 };
 use std::{
+    io::{self, Write},
     os::fd::{AsFd, AsRawFd},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -26,8 +30,13 @@ const WATCHDOG: Duration = Duration::from_secs(120);
 pub struct Mountpoint(TempDir);
 
 impl Mountpoint {
-    /// A directory of its own.
+    /// A directory of its own, in a mount namespace of its own: a copy of the mount in somebody
+    /// else's would keep it alive after it is unmounted here. Processes that the calling thread
+    /// starts are in the same one.
     pub fn new() -> Self {
+        unshare(CloneFlags::CLONE_NEWNS).expect("unshare");
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("private mounts");
         Self(tempfile::tempdir().expect("tempdir"))
     }
 
@@ -80,10 +89,11 @@ pub struct Options {
     pub delay: Duration,
 }
 
-impl Default for Options {
-    fn default() -> Self {
+impl Options {
+    /// Four entries per queue, and no delay.
+    pub fn of(kind: TransportKind) -> Self {
         Self {
-            kind: TransportKind::Uring,
+            kind,
             depth: 4,
             delay: Duration::ZERO,
         }
@@ -122,9 +132,7 @@ impl Mounted {
 
 /// Mounts at `mountpoint` and starts the transport.
 pub fn serve_at(mountpoint: &Path, fs: Arc<TestFs>, options: Options) -> Result<Server> {
-    if options.kind == TransportKind::Uring {
-        select::uring().map_err(select::Lack::into_error)?;
-    }
+    select::uring().map_err(select::Lack::into_error)?;
     let device = Device::open()?;
     let data = format!(
         "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
@@ -170,12 +178,33 @@ impl Watchdog {
         let mountpoint = mountpoint.to_path_buf();
         thread::spawn(move || {
             if ended.recv_timeout(WATCHDOG) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // Past the capture of the test's output, which ends with the process.
+                let place = mountpoint.display();
+                let _ = writeln!(
+                    io::stderr(),
+                    "the test hangs; {place} is aborted\n{}",
+                    waits()
+                );
                 let _ = umount2(&mountpoint, MntFlags::MNT_FORCE);
                 let _ = umount2(&mountpoint, MntFlags::MNT_DETACH);
-                eprintln!("the test hangs: {} was aborted", mountpoint.display());
                 std::process::exit(101);
             }
         });
         Self { _alive: alive }
     }
+}
+
+/// Where each thread of this process waits in the kernel.
+fn waits() -> String {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let line = |task: std::path::PathBuf| {
+        let read = |name: &str| std::fs::read_to_string(task.join(name)).unwrap_or_default();
+        format!(
+            "{} {} {}\n",
+            read("comm").trim(),
+            read("wchan"),
+            read("syscall").trim()
+        )
+    };
+    tasks.flatten().map(|task| line(task.path())).collect()
 }
