@@ -1,118 +1,20 @@
-//! Sessions and the classic transport without a kernel: a pair of sockets stands for `/dev/fuse`.
+//! Sessions and the classic transport without a kernel.
+
+mod fake;
+mod kernel;
 
 use bytemuck::{bytes_of, pod_read_unaligned};
+use fake::{ANSWERS, Fake, PANICS, TOO_LONG, WAITS};
+use kernel::{Kernel, device};
 use proptest::prelude::*;
 use shmfuse::{
     config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
     error::Error,
-    fuse::{Answer, Body, Device, Errno, Exchange, FileSystem, Negotiated, ServeThread, Session},
+    fuse::{Errno, Session},
     serve::{self, Server},
 };
-use std::{
-    os::fd::OwnedFd,
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
-};
+use std::sync::Arc;
 use transport::wire::*;
-
-/// Longer than anything here takes on a machine that works.
-const WATCHDOG: Duration = Duration::from_secs(60);
-
-/// Asked by its nodeid: answers, panics, or waits until it is interrupted.
-#[derive(Default)]
-struct Fake {
-    forgotten: Mutex<Vec<ForgetOne>>,
-    ended: Mutex<u32>,
-}
-
-const ANSWERS: u64 = 10;
-const PANICS: u64 = 11;
-const WAITS: u64 = 12;
-const TOO_LONG: u64 = 13;
-
-impl FileSystem for Fake {
-    fn init(&self, _: &Negotiated) {}
-
-    fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
-        match exchange.header().nodeid {
-            ANSWERS => {
-                let payload = exchange.payload().to_vec();
-                exchange.reply_bytes(&payload)
-            }
-            PANICS => panic!("asked to"),
-            WAITS => loop {
-                thread::sleep(Duration::from_millis(1));
-                if thread.interrupted() {
-                    return Err(Errno::INTR);
-                }
-            },
-            TOO_LONG => Ok(Body::Out(exchange.out().len() + 1)),
-            _ => Err(Errno::NOSYS),
-        }
-    }
-
-    fn forget(&self, nodeid: u64, nlookup: u64) {
-        let forgotten = ForgetOne { nodeid, nlookup };
-        self.forgotten.lock().unwrap().push(forgotten);
-    }
-
-    fn may_block(&self, header: &InHeader, _: &[u8]) -> bool {
-        header.nodeid == WAITS
-    }
-
-    fn holdings(&self) -> String {
-        String::new()
-    }
-
-    fn destroy(&self) {
-        *self.ended.lock().unwrap() += 1;
-    }
-}
-
-/// The kernel's end.
-struct Kernel(OwnedFd);
-
-impl Kernel {
-    fn send(&self, message: &[u8]) {
-        let sent = rustix::io::write(&self.0, message).expect("send");
-        assert_eq!(sent, message.len());
-    }
-
-    fn request(&self, opcode: Opcode, nodeid: u64, unique: u64, body: &[u8]) {
-        let header = InHeader {
-            len: (size_of::<InHeader>() + body.len()) as u32,
-            opcode,
-            unique,
-            nodeid,
-            ..InHeader::default()
-        };
-        self.send(&[bytes_of(&header), body].concat());
-    }
-
-    fn receive(&self) -> (OutHeader, Vec<u8>) {
-        let mut message = vec![0; 2 << 20];
-        let len = rustix::io::read(&self.0, &mut message).expect("receive");
-        message.truncate(len);
-        let body = message.split_off(size_of::<OutHeader>());
-        let header: OutHeader = pod_read_unaligned(&message);
-        assert_eq!(header.len as usize, len);
-        (header, body)
-    }
-
-    fn expect(&self, unique: u64, error: Errno) {
-        let (header, body) = self.receive();
-        assert_eq!(header.unique, unique);
-        assert_eq!(header.error, -error.raw_os_error());
-        assert!(body.is_empty());
-    }
-
-    fn expect_body(&self, unique: u64, expected: &[u8]) {
-        let (header, body) = self.receive();
-        assert_eq!((header.unique, header.error), (unique, 0));
-        assert_eq!(body, expected);
-    }
-}
 
 fn config() -> Config {
     Config {
@@ -142,22 +44,11 @@ fn offer(flags: InitFlags) -> InitIn {
     }
 }
 
-fn device() -> (Kernel, Device) {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-    let kind = SocketType::SEQPACKET;
-    let (kernel, device) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
-        .expect("a pair of sockets");
-    let watchdog = rustix::net::sockopt::Timeout::Recv;
-    rustix::net::sockopt::set_socket_timeout(&kernel, watchdog, Some(WATCHDOG)).expect("set");
-    (Kernel(kernel), Device::from_fd(device))
-}
+/// What the kernel is told at INIT, and the session that comes of it.
+type Agreed = Result<(InitOut, Arc<Session>), Error>;
 
-/// What comes of INIT: what the kernel is told, and the session.
-fn handshake(
-    init: InitIn,
-    config: Config,
-    kind: TransportKind,
-) -> (Kernel, Arc<Fake>, Result<(InitOut, Arc<Session>), Error>) {
+/// Who takes part in an INIT, and what comes of it.
+fn handshake(init: InitIn, config: Config, kind: TransportKind) -> (Kernel, Arc<Fake>, Agreed) {
     let (kernel, device) = device();
     kernel.request(Opcode::INIT, 0, 2, bytes_of(&init));
     let fs = Arc::new(Fake::default());
