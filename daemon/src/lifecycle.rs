@@ -138,7 +138,7 @@ impl Serving {
         daemon: bool,
         make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
     ) -> Result<Self> {
-        raise_descriptor_limit();
+        raise_limits();
         let kind = select::transport(config.transport)?;
         let backing = Arc::new(MountedDevice::default());
         let fs = make(&config, Arc::clone(&backing) as _)?;
@@ -288,15 +288,21 @@ fn panicked() -> Error {
     Error::refused("a serving thread", "it panicked", "the log says where")
 }
 
-/// Every inode may cost a descriptor: the soft limit becomes the hard one (getrlimit(2)).
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(errno) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("cannot raise the limit of open files: {errno}");
+/// Every inode may cost a descriptor, and a file may be as large as whoever writes it may make it,
+/// which the kernel checks: the soft limits become the hard ones (getrlimit(2)).
+fn raise_limits() {
+    for (resource, name) in [
+        (Resource::Nofile, "open files"),
+        (Resource::Fsize, "file sizes"),
+    ] {
+        let limit = getrlimit(resource);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if let Err(errno) = setrlimit(resource, raised) {
+            tracing::warn!("cannot raise the limit of {name}: {errno}");
+        }
     }
 }
 

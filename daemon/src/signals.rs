@@ -17,6 +17,9 @@ impl Signals {
     /// Blocks the signals in this thread and in all that it starts from now on, and collects
     /// them. Programs that are started get the usual signals: the standard library resets them.
     ///
+    /// SIGXFSZ is blocked as well, and not collected: a write beyond the limit of file sizes that
+    /// the daemon was started with is to fail (`EFBIG`), not to end the mount.
+    ///
     /// # Errors
     ///
     /// What signalfd(2) says.
@@ -28,7 +31,10 @@ impl Signals {
             Signal::SIGUSR1,
         ]);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        set.thread_block()
+        let mut blocked = set;
+        blocked.add(Signal::SIGXFSZ);
+        blocked
+            .thread_block()
             .and_then(|()| SignalFd::with_flags(&set, flags))
             .map(|fd| Self { fd })
             .map_err(|errno| Error::system("cannot wait for signals", errno))

@@ -20,6 +20,8 @@ const SLOTS_MAX: usize = 1 << (u32::BITS - SHARD_BITS);
 pub struct HandleTable<T> {
     shards: Box<[RwLock<Shard<T>>]>,
     next_shard: AtomicUsize,
+    len: AtomicUsize,
+    max: usize,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,15 @@ struct Slot<T> {
 }
 
 impl<T> Default for HandleTable<T> {
+    /// As many handles as there are numbers for.
     fn default() -> Self {
+        Self::with_max(usize::MAX)
+    }
+}
+
+impl<T> HandleTable<T> {
+    /// At most `max` handles at a time.
+    pub fn with_max(max: usize) -> Self {
         let shard = || {
             RwLock::new(Shard {
                 slots: Vec::new(),
@@ -45,13 +55,23 @@ impl<T> Default for HandleTable<T> {
         Self {
             shards: (0..SHARDS).map(|_| shard()).collect(),
             next_shard: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+            max,
         }
     }
-}
 
-impl<T> HandleTable<T> {
-    /// Gives `value` a handle. `None` if there are 2^32 already.
+    /// Gives `value` a handle. `None` if there are as many as there may be.
     pub fn insert(&self, value: Arc<T>) -> Option<u64> {
+        if self.len.fetch_add(1, Ordering::Relaxed) < self.max
+            && let Some(handle) = self.place(value)
+        {
+            return Some(handle);
+        }
+        self.len.fetch_sub(1, Ordering::Relaxed);
+        None
+    }
+
+    fn place(&self, value: Arc<T>) -> Option<u64> {
         let shard_index = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let mut shard = write(&self.shards[shard_index]);
         let index = match shard.free.pop() {
@@ -90,6 +110,7 @@ impl<T> HandleTable<T> {
             return None;
         }
         let value = slot.value.take()?;
+        self.len.fetch_sub(1, Ordering::Relaxed);
         if let Some(next) = slot.generation.checked_add(1) {
             slot.generation = next;
             shard.free.push(index as u32);
@@ -99,15 +120,7 @@ impl<T> HandleTable<T> {
 
     /// How many handles name something.
     pub fn len(&self) -> usize {
-        let open = |shard: &RwLock<Shard<T>>| {
-            let shard = read(shard);
-            shard
-                .slots
-                .iter()
-                .filter(|slot| slot.value.is_some())
-                .count()
-        };
-        self.shards.iter().map(open).sum()
+        self.len.load(Ordering::Relaxed)
     }
 
     /// Whether some handle names a value of which `holds` is true. Looks at every handle.
@@ -213,6 +226,17 @@ mod tests {
         assert_eq!(table.remove(last).as_deref(), Some(&1));
         assert!(write(&table.shards[shard]).free.is_empty());
         assert!(table.get(last).is_none());
+    }
+
+    #[test]
+    fn there_are_no_more_handles_than_there_may_be() {
+        let table = HandleTable::with_max(2);
+        let first = table.insert(Arc::new(1)).unwrap();
+        assert!(table.insert(Arc::new(2)).is_some());
+        assert!(table.insert(Arc::new(3)).is_none());
+        table.remove(first);
+        assert!(table.insert(Arc::new(3)).is_some());
+        assert_eq!(table.len(), 2);
     }
 
     #[test]

@@ -117,7 +117,8 @@ impl Passthrough {
         }
         let lower = Lower::open(&config.lower)?;
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        let fds = FdCache::new(limit.current.unwrap_or(u64::MAX));
+        let limit = limit.current.unwrap_or(u64::MAX);
+        let fds = FdCache::new(limit);
         let root = root_inode(&lower, &fds)
             .map_err(|e| Error::path("cannot read the lower directory", &config.lower, e))?;
         Ok(Self {
@@ -128,7 +129,7 @@ impl Passthrough {
             fds,
             directories: HandleTable::default(),
             backing,
-            files: HandleTable::default(),
+            files: HandleTable::with_max(open_max(limit)),
             modes: BackingTable::default(),
             locks: LockTable::default(),
             writers: privileges::Writers::default(),
@@ -297,6 +298,15 @@ impl FileSystem for Passthrough {
         self.directories.clear();
         self.inodes.clear();
     }
+}
+
+/// How many files may be open at a time in a process that may have `limit` descriptors: whoever
+/// opens more is refused (`EMFILE`), and the others can still look names up.
+fn open_max(limit: u64) -> usize {
+    /// Descriptors of the daemon itself, and for requests under way.
+    const RESERVE_MIN: u64 = 48;
+    let reserve = (limit / 8).max(RESERVE_MIN);
+    usize::try_from(limit.saturating_sub(reserve)).unwrap_or(usize::MAX)
 }
 
 fn root_inode(lower: &Lower, fds: &FdCache) -> Result<Inode, Errno> {

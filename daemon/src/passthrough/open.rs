@@ -167,7 +167,7 @@ impl Passthrough {
         let open = OpenFile::new(nodeid, file, flags, data);
         let Some(fh) = self.files.insert(Arc::new(open)) else {
             self.modes.release(nodeid, Some(&*self.backing));
-            return Err(Errno::NFILE);
+            return Err(Errno::MFILE);
         };
         let (open_flags, backing_id) = match data {
             DataPath::Passthrough(id) => (FopenFlags::PASSTHROUGH, id.0),
@@ -185,7 +185,7 @@ impl Passthrough {
     /// with the credentials of the thread that registers it, and for all callers alike: those of a
     /// caller without privileges, so that writes clear suid, sgid and capabilities. Who may keep
     /// suid or sgid, and who shares the file's group, are told apart only by the daemon, so a file
-    /// that is opened for writing while it has such bits is copied (docs/decisions/).
+    /// that is opened for writing while it has such bits is copied (docs/decisions/0011-privileges-of-files.md).
     fn backing_for(
         &self,
         thread: &mut ServeThread,

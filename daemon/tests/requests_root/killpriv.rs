@@ -136,7 +136,7 @@ fn privileges_are_taken_away_exactly_as_below(mount: &TestMount) {
     }
     for (what, change) in CHANGES {
         // The kernel sends the same for it as before a write, and checks nothing of it
-        // (docs/decisions/, "privileges of files").
+        // (docs/decisions/0011-privileges-of-files.md).
         if *what == "chown to nobody new" && mount.variant() != Variant::Native {
             continue;
         }
