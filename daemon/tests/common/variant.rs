@@ -63,6 +63,10 @@ impl Variant {
     pub const URING_COPY: Self = Self::strict(Transport::Uring, Data::Copy);
     /// `--transport uring --data passthrough --cache strict`
     pub const URING_PASSTHROUGH: Self = Self::strict(Transport::Uring, Data::Passthrough);
+    /// `--transport shm --data copy --cache strict`
+    pub const SHM_COPY: Self = Self::strict(Transport::Shm, Data::Copy);
+    /// `--transport shm --data passthrough --cache strict`
+    pub const SHM_PASSTHROUGH: Self = Self::strict(Transport::Shm, Data::Passthrough);
 
     /// `--transport shm --data copy --cache strict`
     pub const SHM_COPY: Self = Self::strict(Transport::Shm, Data::Copy);
@@ -228,6 +232,13 @@ macro_rules! for_every_variant {
         variant_tests!(
             uring_passthrough_ttl1,
             Variant::URING_PASSTHROUGH.cached(),
+            $runner,
+            $tests
+        );
+        variant_tests!(shm_copy_ttl1, Variant::SHM_COPY.cached(), $runner, $tests);
+        variant_tests!(
+            shm_passthrough_ttl1,
+            Variant::SHM_PASSTHROUGH.cached(),
             $runner,
             $tests
         );

@@ -191,7 +191,11 @@ impl World {
                 flags,
                 at,
                 len,
-            } => fs::fallocate(self.file(slot)?, flags, at, len).and(DONE),
+            } => {
+                fs::fallocate(self.file(slot)?, flags, at, len)?;
+                self.has_unwritten = true;
+                DONE
+            }
             Op::SeekData { slot, at } => self.seek(slot, SeekFrom::Data(at)),
             Op::SeekHole { slot, at } => self.seek(slot, SeekFrom::Hole(at)),
             Op::CopyRange {
@@ -225,10 +229,12 @@ impl World {
     }
 
     /// Only in regular files: the size of a directory is that of its hash tree on ext4 and of its
-    /// blocks on FUSE.
+    /// blocks on FUSE. Not after an allocation: whether ext4 takes allocated space for data depends
+    /// on what of it was read ahead into the page cache.
     fn seek(&self, slot: usize, to: SeekFrom) -> Outcome {
         let file = self.file(slot)?;
-        if FileType::from_raw_mode(fs::fstat(file)?.st_mode) != FileType::RegularFile {
+        let is_file = FileType::from_raw_mode(fs::fstat(file)?.st_mode) == FileType::RegularFile;
+        if !is_file || self.has_unwritten {
             return DONE;
         }
         fs::seek(file, to).map(Value::Number)

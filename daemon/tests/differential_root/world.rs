@@ -31,6 +31,8 @@ pub struct World {
     pub slots: [Option<OwnedFd>; SLOTS],
     /// What is compared.
     pub scope: Scope,
+    /// Whether space has been allocated that may not be written yet.
+    pub has_unwritten: bool,
     seen: HashMap<(u64, u64), Marks>,
 }
 
@@ -47,6 +49,7 @@ impl World {
             slots: [file("a"), file("dir/a"), file("setgid/a"), None],
             dir,
             scope,
+            has_unwritten: false,
             seen: HashMap::new(),
         }
     }
