@@ -68,11 +68,6 @@ impl Variant {
     /// `--transport shm --data passthrough --cache strict`
     pub const SHM_PASSTHROUGH: Self = Self::strict(Transport::Shm, Data::Passthrough);
 
-    /// `--transport shm --data copy --cache strict`
-    pub const SHM_COPY: Self = Self::strict(Transport::Shm, Data::Copy);
-    /// `--transport shm --data passthrough --cache strict`
-    pub const SHM_PASSTHROUGH: Self = Self::strict(Transport::Shm, Data::Passthrough);
-
     const fn strict(transport: Transport, data: Data) -> Self {
         Self::Daemon {
             transport,
