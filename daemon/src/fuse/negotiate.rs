@@ -148,7 +148,9 @@ fn max_write(wishes: &Wishes<'_>) -> u32 {
     let configured = wishes.config.max_write;
     let possible = u32::try_from(wishes.payload_max).unwrap_or(u32::MAX);
     if configured > possible {
-        tracing::info!("WRITEs are limited to {possible} bytes, which is what a pipe holds");
+        tracing::info!(
+            "WRITEs are limited to {possible} bytes, which is what a pipe holds (fs.pipe-max-size)"
+        );
     }
     configured.min(possible)
 }

@@ -135,10 +135,11 @@ impl Session {
 
     /// Answers one request on the calling thread. A panic of the file system becomes `EIO`.
     pub fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
-        if is_of_session(exchange.header().opcode) {
-            return self.serve_own(exchange);
-        }
-        catch_unwind(AssertUnwindSafe(|| self.fs.serve(thread, exchange))).unwrap_or_else(|panic| {
+        let serve = AssertUnwindSafe(|| match is_of_session(exchange.header().opcode) {
+            true => self.serve_own(exchange),
+            false => self.fs.serve(thread, exchange),
+        });
+        catch_unwind(serve).unwrap_or_else(|panic| {
             let InHeader { opcode, unique, .. } = *exchange.header();
             let message = panic_message(&*panic);
             self.counters.panics.count();

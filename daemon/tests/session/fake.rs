@@ -44,6 +44,7 @@ impl FileSystem for Fake {
     }
 
     fn forget(&self, nodeid: u64, nlookup: u64) {
+        assert_ne!(nodeid, PANICS, "asked to");
         let forgotten = ForgetOne { nodeid, nlookup };
         self.forgotten.lock().unwrap().push(forgotten);
     }
