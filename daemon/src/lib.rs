@@ -16,6 +16,7 @@
 //! | [`probe`] | whether a mount answers |
 //! | [`select`] | which transport serves a mount |
 //! | [`serve`] | the transports: classic, splice, uring, shm |
+//! | [`stat`] | what `shmfuse stat` shows |
 //! | [`signals`] | the signals that end a mount |
 //!
 //! Dependencies point downwards: `passthrough` knows [`fuse`] but no transport; `serve` knows
@@ -36,3 +37,4 @@ pub mod probe;
 pub mod select;
 pub mod serve;
 pub mod signals;
+pub mod stat;

@@ -1,17 +1,20 @@
 //! The memory of the ring protocol as maps, and what the programs know of the mount.
 //!
 //! The daemon sets the sizes of the maps and the constants before it loads the programs, and maps the
-//! same memory (`daemon/src/bpf/shm.rs`). `transport::layout` says what lies in it.
+//! same memory (`daemon/src/bpf/shared.rs`). `transport::layout` says what lies in it.
 #![expect(unsafe_code, reason = "constants that user space sets before the load")]
 
 use core::ptr;
 
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use transport::{
+    counters::{OpCounters, op_element},
     cq::Engine,
+    index::QueueIndex,
     layout::{Control, Lane, Park, QueueCounters, Ring, Slot},
     memory::{Geometry, Memory},
     sync::Word,
+    wire::Opcode,
 };
 
 #[map]
@@ -26,11 +29,20 @@ static RINGS: Array<Ring> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static LANES: Array<Lane> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static COUNTERS: Array<QueueCounters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// The same by opcode.
+#[map]
+static OPS: Array<OpCounters> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// The heads of all payloads, page by page.
 #[map]
 static PAYLOADS: Array<[Word; PAGE_WORDS]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 const PAGE_WORDS: usize = 4096 / 8;
+
+/// What is counted of an opcode in a queue.
+#[inline(always)]
+pub fn ops(queue: QueueIndex, opcode: Opcode) -> Option<&'static OpCounters> {
+    OPS.get(op_element(queue, opcode))
+}
 
 /// The maps of this mount.
 pub struct Maps;

@@ -66,6 +66,37 @@ pub struct QueueCounters {
     pub daemon: DaemonCounters,
 }
 
+/// What is counted of one opcode in one queue. Elements follow each other queue by queue, each with
+/// [`TABLE_LEN`](crate::wire::Opcode::TABLE_LEN) of them; slot 0 takes requests whose opcode is not
+/// known.
+#[repr(C, align(64))]
+#[derive(Default, Debug)]
+pub struct OpCounters {
+    /// By the program: requests that reached it.
+    pub arrivals: Counter,
+    /// By the program: answered from the kernel.
+    pub answered: Counter,
+    /// By the program: put on a lane.
+    pub dispatched: Counter,
+    /// By the program: refused with an errno by a rule.
+    pub denied: Counter,
+    /// By the daemon: commits published.
+    pub commits: Counter,
+    /// By the daemon: of these, replies with an errno.
+    pub errors: Counter,
+    /// By the daemon: payload bytes of requests.
+    pub bytes_in: Counter,
+    /// By the daemon: payload bytes of replies.
+    pub bytes_out: Counter,
+}
+
+/// The element in which requests of `opcode` in `queue` are counted.
+#[inline(always)]
+pub const fn op_element(queue: crate::index::QueueIndex, opcode: crate::wire::Opcode) -> u32 {
+    let slot = crate::stats::OpcodeSlot::of(opcode).index() as u32;
+    queue.0 as u32 * crate::wire::Opcode::TABLE_LEN as u32 + slot
+}
+
 /// The program's counters of one queue, read so that they add up: the outcomes never exceed the
 /// arrivals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

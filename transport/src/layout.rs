@@ -259,10 +259,12 @@ pub struct Control {
     pub device: Word32,
     /// The mount's cookie in every tag.
     pub cookie: Word32,
-    /// Unused.
-    pub reserved: Word32,
+    /// Whether data may go past the daemon: 1, else 0.
+    pub passthrough: Word32,
     /// The address of the first parking word in the daemon.
     pub parks_address: Word,
+    /// How long the kernel may believe names and attributes, microseconds.
+    pub ttl_us: Word,
 }
 
 #[cfg(not(shmfuse_loom))]

@@ -17,7 +17,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn new(cpus: MappedArray<CpuStats>) -> Self {
+    pub(crate) fn new(cpus: MappedArray<CpuStats>) -> Self {
         Self { cpus }
     }
 

@@ -80,10 +80,7 @@ impl Programs {
         let reservation = Reservation::new(sizes)?;
         let geometry = geometry(reservation.parks_address());
         let (mut ebpf, btf) = open_object(Some((&sizes, &geometry)))?;
-        let memory = reservation.fill(|name| match ebpf.map(name) {
-            Some(Map::Array(data)) => data,
-            other => unreachable!("{name} is no array: {other:?}"),
-        })?;
+        let memory = reservation.fill(|name| array_data(&ebpf, name))?;
         attach(&mut ebpf, &[ARRIVAL], &btf)?;
         attach(&mut ebpf, &PROGRAMS, &btf)?;
         Ok((Self::of(ebpf)?, memory, geometry))
@@ -92,7 +89,8 @@ impl Programs {
     fn of(mut ebpf: Ebpf) -> Result<Self> {
         let mount =
             Array::try_from(take_map(&mut ebpf, "MOUNT")).expect("MOUNT is an array of u32");
-        let stats = MappedArray::new(&array_data(take_map(&mut ebpf, "STATS")))?;
+        // The map's descriptor stays with the object: by it others find the counters.
+        let stats = MappedArray::new(array_data(&ebpf, "STATS"))?;
         Ok(Self {
             ebpf,
             mount,
@@ -254,10 +252,10 @@ fn take_map(ebpf: &mut Ebpf, name: &str) -> Map {
     ebpf.take_map(name).expect("the object has this map")
 }
 
-fn array_data(map: Map) -> MapData {
-    match map {
-        Map::Array(data) => data,
-        other => unreachable!("the object's {other:?} is not an array"),
+fn array_data<'e>(ebpf: &'e Ebpf, name: &str) -> &'e MapData {
+    match ebpf.map(name) {
+        Some(Map::Array(data)) => data,
+        other => unreachable!("the object's {name} is an array, not {other:?}"),
     }
 }
 

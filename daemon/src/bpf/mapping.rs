@@ -13,7 +13,11 @@ use std::{
 
 use aya::maps::{MapData, MapType};
 use memmap2::{MmapOptions, MmapRaw};
-use transport::stats::CpuStats;
+use transport::{
+    counters::{OpCounters, QueueCounters},
+    layout::Control,
+    stats::CpuStats,
+};
 
 use crate::error::{Error, Result};
 
@@ -27,6 +31,12 @@ pub unsafe trait MapElement: Sized {}
 
 // SAFETY: integers only, and those that programs write are `Tally`s, which are atomics.
 unsafe impl MapElement for CpuStats {}
+// SAFETY: words of `transport::sync` only, which are atomics, and padding.
+unsafe impl MapElement for Control {}
+// SAFETY: words of `transport::sync` only, which are atomics.
+unsafe impl MapElement for QueueCounters {}
+// SAFETY: words of `transport::sync` only, which are atomics.
+unsafe impl MapElement for OpCounters {}
 
 /// The elements of an array map with `BPF_F_MMAPABLE`, mapped to be read.
 pub struct MappedArray<T> {

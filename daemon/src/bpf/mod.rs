@@ -7,6 +7,7 @@
 //! | [`offsets`] | where the fields of the kernel's structures lie, from its BTF |
 //! | [`mapping`] | array maps as memory of this process (unsafe) |
 //! | [`shared`] | the memory of the ring protocol, mapped and stitched (unsafe) |
+//! | [`observe`] | the maps of another process, to be read |
 //! | [`counters`] | the counted requests, added up over the CPUs |
 //!
 //! Every [`Programs`] is an instance of its own, with maps of its own: several mounts, in one
@@ -16,6 +17,7 @@
 pub mod counters;
 pub mod load;
 pub mod mapping;
+pub mod observe;
 pub mod offsets;
 pub mod shared;
 

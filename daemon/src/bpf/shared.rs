@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  one reservation of addresses
-//!  | control | parks | slots | rings | lanes | counters |      payloads of queue 0, 1, ...       |
+//!  | control | parks | slots | rings | lanes | counters | ops |   payloads of queue 0, 1, ...    |
 //!
 //!  one payload, `PAYLOAD_STRIDE` of addresses
 //!  |   nothing   | head: pages of a map |  rest: anonymous memory, a huge page from 2 MiB on     |
@@ -29,8 +29,11 @@ use std::{
 use aya::maps::MapData;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use transport::{
+    counters::{OpCounters, op_element},
+    index::QueueIndex,
     layout::{Control, LANES_PER_QUEUE, Lane, Park, QueueCounters, Ring, Slot},
     memory::Memory,
+    wire::Opcode,
 };
 
 use crate::error::{Error, Result};
@@ -66,7 +69,7 @@ impl Sizes {
     }
 
     /// Elements of each map, by its name in the eBPF object.
-    pub const fn elements(&self) -> [(&'static str, u32); 7] {
+    pub const fn elements(&self) -> [(&'static str, u32); 8] {
         [
             ("CONTROL", 1),
             ("PARKS", self.consumers),
@@ -74,6 +77,7 @@ impl Sizes {
             ("RINGS", self.queues * self.rings),
             ("LANES", self.queues * LANES_PER_QUEUE as u32),
             ("COUNTERS", self.queues),
+            ("OPS", self.queues * Opcode::TABLE_LEN as u32),
             ("PAYLOADS", self.slots() * (self.head_len / PAGE) as u32),
         ]
     }
@@ -102,7 +106,7 @@ struct Region {
 
 impl Region {
     /// Of all maps but the payloads, in the order of [`Sizes::elements`].
-    fn of(sizes: &Sizes) -> [Self; 6] {
+    fn of(sizes: &Sizes) -> [Self; 7] {
         let element = [
             size_of::<Control>(),
             size_of::<Park>(),
@@ -110,6 +114,7 @@ impl Region {
             size_of::<Ring>(),
             size_of::<Lane>(),
             size_of::<QueueCounters>(),
+            size_of::<OpCounters>(),
         ];
         let counts = sizes.elements();
         let mut offset = 0;
@@ -175,7 +180,7 @@ impl Reservation {
         for (region, (name, _)) in Region::of(&self.sizes).into_iter().zip(names) {
             self.map_over(region.offset, region.len, map(name).fd().as_fd(), 0)?;
         }
-        let heads = map(names[6].0).fd().as_fd();
+        let heads = map(names[7].0).fd().as_fd();
         for slot in 0..self.sizes.slots() as usize {
             self.stitch(slot, heads)?;
         }
@@ -251,7 +256,7 @@ impl Reservation {
 
 /// Bytes of the reservation before the payloads.
 fn payloads_offset(sizes: &Sizes) -> usize {
-    let last = Region::of(sizes)[5];
+    let last = Region::of(sizes)[6];
     last.offset + last.len
 }
 
@@ -296,6 +301,12 @@ impl SharedMemory {
             address((&raw const ring.sqes).cast()),
             address((&raw const ring.words).cast()),
         ))
+    }
+
+    /// What is counted of an opcode in a queue.
+    pub fn ops(&self, queue: QueueIndex, opcode: Opcode) -> Option<&OpCounters> {
+        // SAFETY: the map's type in ebpf/src/shm.rs.
+        unsafe { self.element(6, op_element(queue, opcode)) }
     }
 
     /// Element `index` of the map that is number `region` in [`Sizes::elements`].

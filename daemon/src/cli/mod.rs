@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mount`] | `shmfuse mount`: its options, and how they become a [`Config`](crate::config::Config) |
 //! | [`umount`] | `shmfuse umount` |
+//! | [`stat`] | `shmfuse stat` |
 //! | [`doctor`] | `shmfuse doctor` |
 //! | [`helper`] | `mount.fuse.shmfuse`, as mount(8) calls it |
 //! | [`generate`] | man pages and completions, from the definitions here |
@@ -16,6 +17,7 @@ pub mod generate;
 pub mod helper;
 pub mod mount;
 pub mod options;
+pub mod stat;
 pub mod umount;
 pub mod usage;
 pub mod values;
@@ -44,6 +46,8 @@ pub enum Command {
     Mount(mount::MountArgs),
     /// Unmount, and wait until the daemon behind the mount has gone.
     Umount(umount::UmountArgs),
+    /// Show what a mount with the shm transport has done, from the maps it shares with the kernel.
+    Stat(stat::StatArgs),
     /// Say what this kernel and this user can do, and how to turn on the rest.
     Doctor(doctor::DoctorArgs),
     /// Write man pages or shell completions into a directory.
@@ -79,6 +83,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
             Some(cli) => match cli.command {
                 Command::Mount(_) => mount::run(&args),
                 Command::Umount(args) => umount::run(&args),
+                Command::Stat(args) => stat::run(&args),
                 Command::Doctor(args) => doctor::run(&args),
                 Command::Generate(args) => generate::run(&args),
             },

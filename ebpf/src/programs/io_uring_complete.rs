@@ -14,8 +14,8 @@ use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use transport::{
-    index::{LaneIndex, Position},
-    program::{Event, Verdict, on_completion},
+    index::{LaneIndex, Position, QueueIndex},
+    program::{Event, Outcome, Verdict, on_completion},
     slot::Arrived,
     tag::Tag,
     wire::Opcode,
@@ -59,18 +59,40 @@ fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
         user_data,
         res,
     };
-    on_completion(&Maps, &geometry, event, decide);
+    let mut opcode = Opcode(0);
+    let outcome = on_completion(&Maps, &geometry, event, |arrived, _| {
+        opcode = opcode_of(arrived);
+        decide(opcode)
+    });
+    count(tag.queue, opcode, outcome);
     0
+}
+
+#[inline(always)]
+fn opcode_of(arrived: &Arrived<'_>) -> Opcode {
+    let word = arrived.slot().header.in_out().first();
+    Opcode(word.map_or(0, |word| (word.get() >> 32) as u32))
 }
 
 /// What becomes of a request.
 #[inline(always)]
-fn decide(arrived: &Arrived<'_>, _element: u32) -> Verdict {
-    let opcode = match arrived.slot().header.in_out().first() {
-        Some(word) => Opcode((word.get() >> 32) as u32),
-        None => return Verdict::Leave,
-    };
+fn decide(opcode: Opcode) -> Verdict {
     Verdict::Dispatch(lane_of(opcode), opcode)
+}
+
+/// Counts by opcode; a request that was not looked into is of none.
+#[inline(always)]
+fn count(queue: QueueIndex, opcode: Opcode, outcome: Outcome) {
+    let Some(ops) = shm::ops(queue, opcode) else {
+        return;
+    };
+    match outcome {
+        Outcome::Foreign | Outcome::Woken => return,
+        Outcome::Answered => ops.answered.add(1),
+        Outcome::Dispatched => ops.dispatched.add(1),
+        Outcome::Standing => {}
+    }
+    ops.arrivals.add(1);
 }
 
 /// Requests that move data, or whose lower operation may take long, do not stand before those for

@@ -19,6 +19,7 @@ use crate::{
     bpf::{Programs, SharedMemory, Sizes},
     error::Result,
     fuse::Session,
+    mount::table::MountTable,
 };
 use ring::ShmRing;
 use std::{
@@ -27,9 +28,11 @@ use std::{
 };
 use transport::{
     cq::Engine,
-    layout::{LANES_PER_QUEUE, MAX_DEPTH},
+    layout::{LANES_PER_QUEUE, MAGIC, MAX_DEPTH},
     memory::{Geometry, Memory},
     session,
+    version::Version,
+    wire::InitFlags,
 };
 
 /// Bytes of each payload that lie in a map.
@@ -59,15 +62,16 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         payload_len: session.negotiated().max_payload(),
     };
     let fuse_fd = session.device().as_fd().as_raw_fd() as u32;
-    let (programs, memory, geometry) = Programs::load_shared(sizes, |parks_address| Geometry {
-        engine: Engine::Worker,
-        queues: u32::from(queues),
-        depth,
-        consumers: u32::from(queues),
-        fuse_fd,
-        cookie: std::process::id() as u16,
-        parks_address,
-    })?;
+    let (mut programs, memory, geometry) =
+        Programs::load_shared(sizes, |parks_address| Geometry {
+            engine: Engine::Worker,
+            queues: u32::from(queues),
+            depth,
+            consumers: u32::from(queues),
+            fuse_fd,
+            cookie: std::process::id() as u16,
+            parks_address,
+        })?;
     tracing::info!(
         queues,
         depth,
@@ -79,8 +83,11 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         memory: Arc::new(memory),
         geometry,
     };
-    let control = shared.memory.control();
-    session::Session::start(control.expect("the map has one element"));
+    let mount = MountTable::read()?;
+    if let Some(mount) = mount.top(&session.config().mountpoint) {
+        programs.watch(mount.device)?;
+        describe(session, &shared, &sizes, mount.device.minor);
+    }
 
     let mut threads = Vec::with_capacity(usize::from(queues) + 1);
     let device = session.device().clone();
@@ -99,6 +106,30 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         threads.push(start_queue(session, QueueId(queue), &shared)?);
     }
     Ok(threads)
+}
+
+/// Fills the control page, and lets the programs begin.
+fn describe(session: &Session, shared: &Shared, sizes: &Sizes, device_minor: u32) {
+    let control = shared.memory.control().expect("the map has one element");
+    let geometry = &shared.geometry;
+    let passthrough = session.negotiated().flags.contains(InitFlags::PASSTHROUGH);
+    control.version.set(Version::CURRENT as u32);
+    control.queues.set(sizes.queues);
+    control.depth.set(sizes.depth);
+    control.rings.set(sizes.rings);
+    control.consumers.set(sizes.consumers);
+    control.head_len.set(sizes.head_len as u32);
+    control.payload_len.set(sizes.payload_len as u32);
+    control.pid.set(std::process::id());
+    control.device.set(device_minor);
+    control.cookie.set(u32::from(geometry.cookie));
+    control.passthrough.set(u32::from(passthrough));
+    control.parks_address.set(geometry.parks_address);
+    control
+        .ttl_us
+        .set(session.config().cache.ttl().as_micros() as u64);
+    control.magic.set(MAGIC);
+    session::Session::start(control);
 }
 
 fn start_queue(session: &Arc<Session>, queue: QueueId, shared: &Shared) -> Result<ServerThread> {

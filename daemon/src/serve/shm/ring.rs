@@ -26,6 +26,7 @@ use std::{
 };
 use transport::{
     consumer::{FromCq, FromLane, next_of_cq, next_of_lane},
+    counters::OpCounters,
     cq::CqReader,
     index::{LaneIndex, Position, QueueIndex, RingIndex, SlotIndex},
     lane::LaneConsumer,
@@ -34,6 +35,7 @@ use transport::{
     slot::{CommitError, Held, Reply, Taken},
     sq::{self, SqWriter, Sqe},
     tag::{Tag, TagKind},
+    wire::Opcode,
 };
 
 /// `user_data` of the watched descriptor: no tag, so that the program leaves it alone.
@@ -81,7 +83,7 @@ pub struct ShmRing {
     /// SQEs that the kernel has been told of.
     submitted: Position,
     /// Requests that were taken and not committed, by slot.
-    held: Vec<Option<Held>>,
+    held: Vec<Option<(Held, Opcode)>>,
     /// What REGISTER commands point to, until the ring is closed.
     #[expect(clippy::vec_box, reason = "their addresses must not change")]
     buffers: Vec<Box<[libc::iovec; 2]>>,
@@ -126,6 +128,11 @@ impl ShmRing {
         &counters.expect("there is one for each queue").daemon
     }
 
+    fn count_op(&self, opcode: Opcode) -> &OpCounters {
+        let counters = self.memory.ops(self.queue, opcode);
+        counters.expect("there is one for each queue and opcode")
+    }
+
     fn tag(&self, entry: EntryIndex) -> Tag {
         Tag {
             cookie: self.geometry.cookie,
@@ -133,6 +140,19 @@ impl ShmRing {
             ring: RingIndex::PROGRAM,
             queue: self.queue,
             slot: SlotIndex(entry.0 as u16),
+        }
+    }
+
+    fn count_reply(&self, opcode: Opcode, reply: fuse::Reply) {
+        let (queue, op) = (self.count(), self.count_op(opcode));
+        let bytes = reply.body_len() as u64;
+        queue.commits.add(1);
+        op.commits.add(1);
+        queue.bytes_out.add(bytes);
+        op.bytes_out.add(bytes);
+        if matches!(reply, fuse::Reply::Error(_)) {
+            queue.errors.add(1);
+            op.errors.add(1);
         }
     }
 
@@ -157,9 +177,14 @@ impl ShmRing {
 
     /// The request is the worker's from here on.
     fn taken(&mut self, slot: SlotIndex, taken: Taken<'_>, events: &mut Vec<Event>) {
+        // What the header says is checked where it is served; here it only counts.
+        let opcode = taken.header().map_or(Opcode(0), |header| header.opcode);
+        let bytes = taken.payload_len(u32::MAX).map_or(0, u64::from);
+        self.count().bytes_in.add(bytes);
+        self.count_op(opcode).bytes_in.add(bytes);
         let held = taken.hold();
         if let Some(place) = self.held.get_mut(usize::from(slot.0)) {
-            *place = Some(held);
+            *place = Some((held, opcode));
         }
         // SAFETY: the slot was taken by compare-exchange, which succeeds once per request, after the
         // kernel had completed the entry's latest command with success.
@@ -250,11 +275,6 @@ impl Ring for ShmRing {
     fn commit(&mut self, commit: Commit) -> io::Result<()> {
         let reply = commit.reply();
         let (entry, commit_id) = commit.into_parts();
-        self.count().commits.add(1);
-        if matches!(reply, fuse::Reply::Error(_)) {
-            self.count().errors.add(1);
-        }
-        self.count().bytes_out.add(reply.body_len() as u64);
         let commit = sq::Commit {
             fuse_fd: self.geometry.fuse_fd,
             queue: self.queue,
@@ -269,11 +289,12 @@ impl Ring for ShmRing {
                     .with_user_data(PRIVATE | u64::from(entry.0)),
             );
         }
-        let held = self
+        let (held, opcode) = self
             .held
             .get_mut(entry.0 as usize)
             .and_then(Option::take)
             .ok_or_else(|| io::Error::other("a commit of a request that was not taken"))?;
+        self.count_reply(opcode, reply);
         let element = SlotIndex(entry.0 as u16).element(self.queue, self.geometry.depth);
         let slot = self
             .memory

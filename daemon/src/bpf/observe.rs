@@ -1,0 +1,94 @@
+//! The maps of another process, to be read: how `shmfuse stat` looks at a mount without its daemon.
+//!
+//! A process that holds a map has a descriptor of it, and `/proc/PID/fdinfo` tells the map's number
+//! (`bpf_map_show_fdinfo`, kernel/bpf/syscall.c); with it root opens the map too. Nothing is asked of
+//! the daemon, which may even be stopped.
+
+use super::{Counters, mapping::MappedArray};
+use crate::error::{Error, Result};
+use aya::maps::{MapData, MapInfo};
+use rustix::process::Pid;
+use std::{collections::HashMap, fs};
+use transport::{
+    counters::{OpCounters, QueueCounters},
+    layout::{Control, MAGIC},
+    stats::CpuStats,
+};
+
+/// What a mount with the shm transport counts, mapped.
+#[derive(Debug)]
+pub struct Observation {
+    /// What describes the mount: one element.
+    pub control: MappedArray<Control>,
+    /// By queue.
+    pub queues: MappedArray<QueueCounters>,
+    /// By queue and opcode.
+    pub ops: MappedArray<OpCounters>,
+    /// Requests as the kernel sends and ends them, with their latency.
+    pub requests: Counters,
+}
+
+impl Observation {
+    /// Maps the counters that the daemon `pid` shares with the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if it shares none: its transport is not shm. [`Error::System`] if this user
+    /// may not look.
+    pub fn of_process(pid: Pid) -> Result<Self> {
+        let maps = maps_of(pid)?;
+        let open = |name: &str| -> Result<MapData> {
+            let id = *maps.get(name).ok_or_else(|| not_shm(pid))?;
+            MapData::from_id(id).map_err(|error| {
+                let error = std::io::Error::other(error);
+                Error::system("cannot open a map of the daemon", error).with_remedy("run as root")
+            })
+        };
+        let control = MappedArray::<Control>::new(&open("CONTROL")?)?;
+        if control
+            .iter()
+            .next()
+            .is_none_or(|page| page.magic.get() != MAGIC)
+        {
+            return Err(not_shm(pid));
+        }
+        Ok(Self {
+            control,
+            queues: MappedArray::<QueueCounters>::new(&open("COUNTERS")?)?,
+            ops: MappedArray::<OpCounters>::new(&open("OPS")?)?,
+            requests: Counters::new(MappedArray::<CpuStats>::new(&open("STATS")?)?),
+        })
+    }
+}
+
+/// The maps that a process holds, by name.
+fn maps_of(pid: Pid) -> Result<HashMap<String, u32>> {
+    let folder = format!("/proc/{}/fdinfo", pid.as_raw_nonzero());
+    let entries = fs::read_dir(&folder)
+        .map_err(|error| Error::path("cannot list", &folder, error).with_remedy("run as root"))?;
+    let mut maps = HashMap::new();
+    for entry in entries.flatten() {
+        // A descriptor may be closed between the listing and the reading.
+        let Ok(text) = fs::read_to_string(entry.path()) else {
+            continue;
+        };
+        let id = text
+            .lines()
+            .find_map(|line| line.strip_prefix("map_id:")?.trim().parse::<u32>().ok());
+        if let Some(id) = id
+            && let Ok(info) = MapInfo::from_id(id)
+            && let Some(name) = info.name_as_str()
+        {
+            maps.insert(name.to_owned(), id);
+        }
+    }
+    Ok(maps)
+}
+
+fn not_shm(pid: Pid) -> Error {
+    Error::refused(
+        format!("daemon {}", pid.as_raw_nonzero()),
+        "shares no counters with the kernel",
+        "mount with --transport shm",
+    )
+}

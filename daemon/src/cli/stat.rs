@@ -1,0 +1,52 @@
+//! `shmfuse stat`.
+
+use super::Outcome;
+use crate::{
+    error::Error,
+    mount::{presence, table},
+    stat::Report,
+};
+use clap::{Args, ValueHint};
+use std::{io::Write as _, path::PathBuf};
+
+/// Options of `shmfuse stat`.
+#[derive(Args, Debug)]
+pub struct StatArgs {
+    /// Where shmfuse is mounted
+    #[arg(value_name = "MOUNTPOINT", value_hint = ValueHint::DirPath)]
+    pub mountpoint: PathBuf,
+    /// Print JSON in place of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what the mount has done so far. The mount is not touched: neither a request nor a message
+/// to the daemon is made.
+///
+/// # Errors
+///
+/// No mount of shmfuse there, one whose transport is not shm, lack of privilege.
+pub fn run(args: &StatArgs) -> Outcome {
+    let table = table::MountTable::read()?;
+    let place = args.mountpoint.display().to_string();
+    let Some(ours) = table
+        .resolve(&args.mountpoint)
+        .filter(|mount| mount.is_ours())
+    else {
+        let remedy = "findmnt -t fuse.shmfuse lists what is mounted";
+        return Err(Error::refused(place, "shmfuse is not mounted there", remedy).into());
+    };
+    let Some(daemon) = presence::find(ours.device) else {
+        let remedy = "umount -l ends what it left behind";
+        return Err(Error::refused(place, "its daemon is gone", remedy).into());
+    };
+    let report = Report::of_process(daemon.pid())?;
+    let text = if args.json {
+        format!("{:#}\n", report.to_json(&ours.mountpoint))
+    } else {
+        report.to_string()
+    };
+    // A reader that has gone (`| head`) is no failure.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    Ok(())
+}
