@@ -283,3 +283,16 @@ macro_rules! for_every_transport {
         variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
     };
 }
+
+/// The same with the shm transport only.
+macro_rules! for_every_shm_variant {
+    ($runner:ident, $tests:tt) => {
+        variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
+        variant_tests!(
+            shm_passthrough_strict,
+            Variant::SHM_PASSTHROUGH,
+            $runner,
+            $tests
+        );
+    };
+}

@@ -192,6 +192,12 @@ pub const STEPS: &[Step] = &[
         action: RootTests(&["--package", "shmfuse", "--test", "soak_root"]),
         limit_minutes: 10,
     },
+    Step {
+        name: "invariants",
+        what: "the ring protocol's counters under random load on the real kernel",
+        action: RootTests(&["--package", "shmfuse", "--test", "invariants_root"]),
+        limit_minutes: 10,
+    },
 ];
 
 #[cfg(test)]
