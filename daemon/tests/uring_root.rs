@@ -50,6 +50,7 @@ of_each_ring! {
     a_stop_of_the_session_under_load_ends_the_threads,
     a_lazy_umount_under_load_lets_the_processes_go_on,
     a_killed_daemon_leaves_nobody_in_d_state,
+    mounting_again_and_again_leaves_nothing_behind,
 }
 
 fn open(path: &Path) -> File {
@@ -274,4 +275,47 @@ fn a_killed_daemon_leaves_nobody_in_d_state(kind: TransportKind) {
         }
         dir.unmount(MntFlags::empty());
     }
+}
+
+fn mounting_again_and_again_leaves_nothing_behind(kind: TransportKind) {
+    let round = || {
+        let mounted = Mounted::new(Options::of(kind));
+        let file = open(&mounted.at.path("d1"));
+        file.write_all_at(&[1; 8192], 0).unwrap();
+        drop(file);
+        mounted.finish();
+    };
+    // What is made once, such as the thread that repeats interruptions, is made here.
+    round();
+    let before = held();
+    // Loading the kernel programs takes its time in a build that is not optimised.
+    let rounds = if kind == TransportKind::Shm { 5 } else { 20 };
+    for _ in 0..rounds {
+        round();
+    }
+    // The kernel frees a closed ring, and the watchdogs end, a moment later.
+    let no_more = || {
+        held()
+            .iter()
+            .zip(before)
+            .all(|(now, before)| *now <= before)
+    };
+    for _ in 0..500 {
+        if no_more() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{:?} where {before:?} were held before", held());
+}
+
+/// Descriptors, threads, and mappings of this process.
+fn held() -> [usize; 3] {
+    let entries = |path: &str| std::fs::read_dir(path).expect("procfs").count();
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("procfs");
+    [
+        entries("/proc/self/fd"),
+        entries("/proc/self/task"),
+        maps.lines().count(),
+    ]
 }
