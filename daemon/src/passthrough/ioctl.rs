@@ -86,7 +86,8 @@ fn get<T: Pod>(
     unsafe { ioctl(file, request.cmd, &mut value) }?;
     let head = IoctlOut::default();
     let head = bytemuck::bytes_of(&head);
-    let out = &mut exchange.out()[..head.len() + room];
+    let out = exchange.out();
+    let out = out.get_mut(..head.len() + room).ok_or(Errno::INVAL)?;
     out.fill(0);
     out[..head.len()].copy_from_slice(head);
     out[head.len()..][..size_of::<T>()].copy_from_slice(bytemuck::bytes_of(&value));

@@ -138,6 +138,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "data",
+        what: "open files on mounts: modes, status flags, limits, attributes",
+        action: RootTests(&["--package", "shmfuse", "--test", "data_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "workloads",
         what: "real work on mounts, compared with a plain directory",
         action: RootTests(&["--package", "shmfuse", "--test", "workloads_root"]),
