@@ -37,7 +37,8 @@ pub struct MountArgs {
     #[arg(short, long)]
     pub foreground: bool,
     /// How requests reach the daemon: by read and write on /dev/fuse (classic), the same with
-    /// splice for data, by FUSE-over-io_uring, or by the fastest there is (the log says which)
+    /// splice for data, by FUSE-over-io_uring, by the same in memory shared with kernel programs
+    /// (shm; root only), or by the fastest of the others (the log says which)
     #[arg(long, default_value = "auto", value_parser = values::transport())]
     pub transport: TransportChoice,
     /// How file data reaches applications: through the daemon (copy), past it, the kernel reading
@@ -49,10 +50,10 @@ pub struct MountArgs {
     #[arg(long, value_name = "POLICY", default_value = "strict", value_parser = values::cache)]
     pub cache: CachePolicy,
     /// Serving threads of classic and splice, 1 to 1024 [default: one per CPU, at least 2];
-    /// uring has one per CPU
+    /// uring and shm have one per CPU
     #[arg(long, value_name = "NUMBER", value_parser = threads)]
     pub threads: Option<usize>,
-    /// Requests in flight per CPU of uring, 1 to 256
+    /// Requests in flight per CPU of uring and shm, 1 to 256 (shm: 128)
     #[arg(long, value_name = "NUMBER", default_value = "8", value_parser = queue_depth)]
     pub queue_depth: usize,
     /// Largest write request in bytes, a multiple of 4K from 4K to 1M
