@@ -9,8 +9,8 @@
 //!
 //! On a busy machine a SCHED_IDLE thread would wait for a tick or more each time, and there is
 //! no idle CPU to send the application to: then the worker is an ordinary thread. It looks once a
-//! millisecond of its activity. Between the looks the worst is one turn of the threads that
-//! have just become busy, some milliseconds, once (docs/decisions/0005-worker-scheduling.md).
+//! millisecond of its activity, is ordinary at once when it finds the machine crowded, and goes back
+//! only after a time without that (docs/decisions/0005-worker-scheduling.md).
 #![expect(
     unsafe_code,
     reason = "sched_setscheduler(2) and ioprio_set(2) have no safe wrapper"
@@ -31,8 +31,16 @@ use std::{
 
 /// Time between two looks at the machine's load.
 const LOOK_PERIOD: Duration = Duration::from_millis(1);
+/// So long the machine must have had room before a worker is SCHED_IDLE. A mistake costs some
+/// milliseconds, once in this time.
+const ROOM_PERIOD: Duration = Duration::from_millis(100);
+/// A worker that has waited so long for its CPU since the last look shares it.
+const WAIT_MAX: Duration = Duration::from_millis(1);
 /// The number of threads that run or could (`loadavg_proc_show`, fs/proc/loadavg.c).
 const LOADAVG: &str = "/proc/loadavg";
+/// Nanoseconds run, nanoseconds waited for a CPU, times run (`proc_pid_schedstat`, fs/proc/base.c);
+/// only with `CONFIG_SCHED_INFO`.
+const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
 /// Best effort, level 4 of 0 ..= 7: what a thread has by default (include/uapi/linux/ioprio.h).
 const IOPRIO_BEST_EFFORT: libc::c_int = 2 << 13 | 4;
 /// `IOPRIO_WHO_PROCESS`: a thread, in fact.
@@ -48,9 +56,51 @@ pub struct Pace {
 #[derive(Debug)]
 struct Looks {
     load: File,
-    cpus: u32,
-    next: Instant,
+    waits: Option<File>,
+    mood: Mood,
     idle: bool,
+}
+
+/// What is seen at one look.
+#[derive(Clone, Copy, Debug)]
+struct Sight {
+    /// Threads that run or could, the worker included.
+    running: u32,
+    /// How long the worker has waited for its CPU so far.
+    waited: Duration,
+}
+
+/// Decides from what is seen.
+#[derive(Debug)]
+struct Mood {
+    cpus: u32,
+    next_look: Instant,
+    waited: Duration,
+    /// Since when every look has found room.
+    room_since: Option<Instant>,
+}
+
+impl Mood {
+    fn new(cpus: u32, now: Instant) -> Self {
+        Self {
+            cpus,
+            next_look: now,
+            waited: Duration::ZERO,
+            room_since: None,
+        }
+    }
+
+    /// Whether the worker is to be SCHED_IDLE from here on.
+    fn judge(&mut self, now: Instant, sight: Sight) -> bool {
+        self.next_look = now + LOOK_PERIOD;
+        let waited = sight.waited.saturating_sub(self.waited);
+        self.waited = sight.waited;
+        if sight.running > self.cpus || waited > WAIT_MAX {
+            self.room_since = None;
+            return false;
+        }
+        now - *self.room_since.get_or_insert(now) >= ROOM_PERIOD
+    }
 }
 
 impl Pace {
@@ -91,24 +141,35 @@ impl Looks {
         }
         // The I/O priority would follow the policy: the lowest there is.
         keep_io_priority()?;
+        let cpus = online_cpus().map_err(io::Error::other)?;
         Ok(Self {
             load: File::open(LOADAVG)?,
-            cpus: online_cpus().map_err(io::Error::other)?.into(),
-            next: Instant::now(),
+            waits: File::open(SCHEDSTAT).ok(),
+            mood: Mood::new(cpus.into(), Instant::now()),
             idle: false,
         })
     }
 
     fn look(&mut self, now: Instant) -> io::Result<()> {
-        if now < self.next {
+        if now < self.mood.next_look {
             return Ok(());
         }
-        self.next = now + LOOK_PERIOD;
+        let sight = self.sight()?;
+        let idle = self.mood.judge(now, sight);
+        self.set(idle)
+    }
+
+    fn sight(&self) -> io::Result<Sight> {
+        let unheard_of = || io::Error::from(io::ErrorKind::InvalidData);
         let mut text = [0; 64];
         let len = self.load.read_at(&mut text, 0)?;
-        let running = running_threads(&text[..len]).ok_or(io::ErrorKind::InvalidData)?;
-        // The caller is one of them.
-        self.set(running <= self.cpus)
+        let running = running_threads(&text[..len]).ok_or_else(unheard_of)?;
+        let mut waited = Duration::ZERO;
+        if let Some(waits) = &self.waits {
+            let len = waits.read_at(&mut text, 0)?;
+            waited = time_waited(&text[..len]).ok_or_else(unheard_of)?;
+        }
+        Ok(Sight { running, waited })
     }
 
     fn set(&mut self, idle: bool) -> io::Result<()> {
@@ -129,6 +190,16 @@ fn running_threads(loadavg: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(loadavg).ok()?;
     let (running, _) = text.split(' ').nth(3)?.split_once('/')?;
     running.parse().ok()
+}
+
+/// The second field.
+fn time_waited(schedstat: &[u8]) -> Option<Duration> {
+    let text = std::str::from_utf8(schedstat).ok()?;
+    text.split(' ')
+        .nth(1)?
+        .parse()
+        .ok()
+        .map(Duration::from_nanos)
 }
 
 /// What the kernel asks of a thread that leaves SCHED_IDLE for nice 0
@@ -195,16 +266,56 @@ mod tests {
     }
 
     #[test]
-    fn a_look_comes_once_a_period() {
+    fn the_time_waited_is_the_second_number() {
+        let waited = Duration::from_nanos(84_126);
+        assert_eq!(time_waited(b"2312 84126 17\n"), Some(waited));
+        assert_eq!(time_waited(b"2312"), None);
+        assert_eq!(time_waited(b"2312 x 17"), None);
+    }
+
+    /// Looks every millisecond; each sees so many running threads and time waited since the last.
+    fn moods(sights: impl IntoIterator<Item = (u32, Duration)>) -> Vec<bool> {
+        let start = Instant::now();
+        let mut mood = Mood::new(2, start);
+        let mut waited = Duration::ZERO;
+        let look = |(number, (running, wait)): (u32, (u32, Duration))| {
+            waited += wait;
+            mood.judge(start + LOOK_PERIOD * number, Sight { running, waited })
+        };
+        (0..).zip(sights).map(look).collect()
+    }
+
+    #[test]
+    fn a_worker_is_idle_once_there_has_been_room_for_the_period() {
+        let moods = moods([(2, Duration::ZERO); 150]);
+        assert!(moods[..100].iter().all(|idle| !idle));
+        assert!(moods[100..].iter().all(|idle| *idle));
+    }
+
+    #[test]
+    fn a_crowd_makes_it_ordinary_at_once_and_for_the_period() {
+        let mut sights = vec![(1, Duration::ZERO); 300];
+        sights[150].0 = 3;
+        let moods = moods(sights);
+        assert!(moods[149] && !moods[150] && !moods[250] && moods[251]);
+    }
+
+    #[test]
+    fn a_wait_for_its_cpu_makes_it_ordinary_though_others_have_room() {
+        let mut sights = vec![(1, Duration::from_micros(100)); 300];
+        sights[150].1 = WAIT_MAX * 2;
+        let moods = moods(sights);
+        assert!(moods[149] && !moods[150] && !moods[250] && moods[251]);
+    }
+
+    #[test]
+    fn a_thread_that_becomes_idle_can_be_ordinary_again() {
         let Ok(mut looks) = Looks::new() else {
             eprintln!("skipped: needs CAP_SYS_NICE");
             return;
         };
-        let start = looks.next;
-        looks.look(start).unwrap();
-        assert_eq!(looks.next, start + LOOK_PERIOD);
-        looks.look(start + LOOK_PERIOD / 2).unwrap();
-        assert_eq!(looks.next, start + LOOK_PERIOD);
-        set_policy(libc::SCHED_OTHER).unwrap();
+        looks.sight().unwrap();
+        looks.set(true).unwrap();
+        looks.set(false).unwrap();
     }
 }
