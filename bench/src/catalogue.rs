@@ -15,7 +15,7 @@ use anyhow::{Result, bail};
 const MIB: u64 = 1 << 20;
 
 /// The transports, slowest first.
-pub const TRANSPORTS: [&str; 3] = ["classic", "splice", "uring"];
+pub const TRANSPORTS: [&str; 4] = ["classic", "splice", "uring", "shm"];
 
 /// A variant of ours by name: `native`, or `TRANSPORT[+passthrough][@ttl=SECONDS]`. Without
 /// `@` timeouts are 0, without `+` data goes through the daemon.
@@ -52,8 +52,10 @@ pub fn variants() -> Vec<Variant> {
         "classic",
         "splice",
         "uring",
+        "shm",
         "classic+passthrough",
         "uring+passthrough",
+        "shm+passthrough",
     ]
     .iter()
     .map(|name| variant(name).expect("the names are the catalogue's own"))

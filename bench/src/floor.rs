@@ -104,35 +104,41 @@ fn system_call() -> Result<f64> {
     Ok(per_round_us(start, 100 * ROUNDS))
 }
 
+/// Runs `echo` and `measure` on threads of their own, pinned, and returns what was measured.
+fn on_two_threads(
+    (echo_cpu, echo): (usize, impl FnOnce() -> Result<()> + Send),
+    (measure_cpu, measure): (usize, impl FnOnce() -> Result<f64> + Send),
+) -> Result<f64> {
+    std::thread::scope(|scope| {
+        let echo = scope.spawn(move || pin(echo_cpu).and_then(|()| echo()));
+        let measure = scope.spawn(move || pin(measure_cpu).and_then(|()| measure()));
+        let us = measure.join().expect("the measuring thread does not panic");
+        echo.join().expect("the echoing thread does not panic")?;
+        us
+    })
+}
+
 fn pipe_ping_pong(here: usize, there: usize) -> Result<f64> {
     let (mut ping_out, mut ping_in) = pipe()?;
     let (mut pong_out, mut pong_in) = pipe()?;
-    std::thread::scope(|scope| {
-        let echo = scope.spawn(move || -> Result<()> {
-            pin(there)?;
-            let mut byte = [0];
-            // Ends when the other side's end is dropped.
-            while ping_out.read(&mut byte)? == 1 {
-                pong_in.write_all(&byte)?;
-            }
-            Ok(())
-        });
-        let measure = scope.spawn(move || -> Result<f64> {
-            pin(here)?;
-            let mut byte = [7];
-            let start = Instant::now();
-            for _ in 0..ROUNDS {
-                ping_in.write_all(&byte)?;
-                pong_out.read_exact(&mut byte)?;
-            }
-            Ok(per_round_us(start, ROUNDS))
-        });
-        let us = measure
-            .join()
-            .expect("the measuring thread does not panic")?;
-        echo.join().expect("the echoing thread does not panic")?;
-        Ok(us)
-    })
+    let echo = move || {
+        let mut byte = [0];
+        // Ends when the other side's end is dropped.
+        while ping_out.read(&mut byte)? == 1 {
+            pong_in.write_all(&byte)?;
+        }
+        Ok(())
+    };
+    let measure = move || {
+        let mut byte = [7];
+        let start = Instant::now();
+        for _ in 0..ROUNDS {
+            ping_in.write_all(&byte)?;
+            pong_out.read_exact(&mut byte)?;
+        }
+        Ok(per_round_us(start, ROUNDS))
+    };
+    on_two_threads((there, echo), (here, measure))
 }
 
 fn futex_ping_pong(here: usize, there: usize) -> Result<f64> {
@@ -145,24 +151,16 @@ fn futex_ping_pong(here: usize, there: usize) -> Result<f64> {
         turn.store(1 - mine, Ordering::Release);
         let _ = futex::wake(&turn, futex::Flags::PRIVATE, 1);
     };
-    std::thread::scope(|scope| {
-        let echo = scope.spawn(|| -> Result<()> {
-            pin(there)?;
-            (0..ROUNDS).for_each(|_| pass(1));
-            Ok(())
-        });
-        let measure = scope.spawn(|| -> Result<f64> {
-            pin(here)?;
-            let start = Instant::now();
-            (0..ROUNDS).for_each(|_| pass(0));
-            Ok(per_round_us(start, ROUNDS))
-        });
-        let us = measure
-            .join()
-            .expect("the measuring thread does not panic")?;
-        echo.join().expect("the echoing thread does not panic")?;
-        Ok(us)
-    })
+    let echo = || {
+        (0..ROUNDS).for_each(|_| pass(1));
+        Ok(())
+    };
+    let measure = || {
+        let start = Instant::now();
+        (0..ROUNDS).for_each(|_| pass(0));
+        Ok(per_round_us(start, ROUNDS))
+    };
+    on_two_threads((there, echo), (here, measure))
 }
 
 fn memcpy() -> Result<f64> {

@@ -27,6 +27,18 @@ pub const QUESTIONS: &[Question] = &[
         against: "classic",
     },
     Question {
+        text: "Does memory shared with kernel programs beat private memory, request for request?",
+        workload: "stat",
+        variant: "shm",
+        against: "uring",
+    },
+    Question {
+        text: "Does shared memory beat private memory, reading a stream?",
+        workload: "read stream 1M",
+        variant: "shm",
+        against: "uring",
+    },
+    Question {
         text: "Does splice beat copying, reading a stream?",
         workload: "read stream 1M",
         variant: "splice",
