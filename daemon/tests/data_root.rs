@@ -11,6 +11,8 @@ mod attributes;
 mod limits;
 #[path = "data_root/modes.rs"]
 mod modes;
+#[path = "data_root/stacked.rs"]
+mod stacked;
 #[path = "data_root/status_flags.rs"]
 mod status_flags;
 #[path = "data_root/unnamed.rs"]

@@ -284,12 +284,18 @@ impl FileSystem for Passthrough {
     }
 
     fn holdings(&self) -> String {
+        let opened = self.modes.counts();
         format!(
-            "inodes={} files={} directories={} held_fds={}",
+            "inodes={} files={} directories={} lock_owners={} held_fds={} \
+             opened_passthrough={} opened_copied={} passthrough_refused={}",
             self.inode_count(),
             self.files.len(),
             self.directories.len(),
+            self.locks.len(),
             self.fds.held(),
+            opened.passthrough,
+            opened.copied,
+            opened.refused,
         )
     }
 
