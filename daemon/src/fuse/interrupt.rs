@@ -51,6 +51,8 @@ struct State {
     servers: HashSet<KickHandle>,
     /// The servers are to end.
     stopping: bool,
+    /// Every request is interrupted, also one that is registered from now on.
+    ending: bool,
     kicker_runs: bool,
 }
 
@@ -83,7 +85,7 @@ impl Interrupts {
     pub fn register(&self, unique: u64, thread: KickHandle, flag: &Arc<AtomicBool>) -> Registered {
         let mut state = self.shared.lock();
         let early = state.early.iter().position(|early| *early == unique);
-        let interrupted = early.is_some();
+        let interrupted = early.is_some() || state.ending;
         if let Some(at) = early {
             state.early.remove(at);
         }
@@ -121,9 +123,11 @@ impl Interrupts {
         }
     }
 
-    /// Interrupts every registered request.
+    /// Interrupts every request, those that are registered later too: one may be on its way to
+    /// its thread.
     pub fn interrupt_all(&self) {
         let mut state = self.shared.lock();
+        state.ending = true;
         state.requests.values_mut().for_each(Request::interrupt);
         self.start_kicking(&mut state);
     }
@@ -224,5 +228,23 @@ impl Drop for Registered {
 impl Drop for RegisteredServer {
     fn drop(&mut self) {
         self.shared.lock().servers.remove(&self.thread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_registered_after_the_end_began_is_interrupted() {
+        let interrupts = Interrupts::default();
+        let thread = KickHandle::of_this_thread().unwrap();
+        let flag = Arc::new(AtomicBool::new(false));
+        drop(interrupts.register(2, thread, &flag));
+        assert!(!flag.load(Ordering::Acquire));
+        interrupts.interrupt_all();
+        let registered = interrupts.register(4, thread, &flag);
+        assert!(flag.load(Ordering::Acquire));
+        drop(registered);
     }
 }
