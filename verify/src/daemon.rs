@@ -1,9 +1,6 @@
 //! The daemon as far as the models need one: takes requests from a lane and from the CQs, and replies.
 
-#[cfg(shmfuse_loom)]
-use loom::sync::Arc;
-#[cfg(not(shmfuse_loom))]
-use std::sync::Arc;
+use crate::rt::Arc;
 use transport::{
     consumer::{FromCq, FromLane, next_of_cq, next_of_lane},
     cq::CqReader,
@@ -65,6 +62,8 @@ pub struct Daemon<'m> {
     pub dropped: usize,
     /// Results of failed commands.
     pub failed: Vec<i32>,
+    /// Reads a request's payload and writes the reply's: slot and unique.
+    pub payload: Box<dyn FnMut(SlotIndex, u64) + Send>,
 }
 
 impl<'m> Daemon<'m> {
@@ -85,6 +84,7 @@ impl<'m> Daemon<'m> {
             served: 0,
             dropped: 0,
             failed: Vec::new(),
+            payload: Box::new(|_, _| {}),
         }
     }
 
@@ -148,6 +148,7 @@ impl<'m> Daemon<'m> {
             .op_in()[0];
         assert_eq!(value.get(), taken.unique().get(), "another request's data");
         value.set(value.get() + REPLY);
+        (self.payload)(slot, taken.unique().get());
         self.reply(taken, slot, Reply::Body(8));
     }
 

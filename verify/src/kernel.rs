@@ -82,6 +82,10 @@ pub struct Kernel {
     pub refused: u32,
     /// What a FUTEX_WAKE does.
     pub futex_wake: Box<dyn FnMut() + Send>,
+    /// Copies a request's payload into the slot: slot and unique.
+    pub copy_in: Box<dyn FnMut(usize, u64) + Send>,
+    /// Copies a reply's payload out of the slot: slot and unique.
+    pub copy_out: Box<dyn FnMut(usize, u64) + Send>,
 }
 
 const QUEUE: QueueIndex = QueueIndex(0);
@@ -109,6 +113,8 @@ impl Kernel {
             ended: Vec::new(),
             refused: 0,
             futex_wake: Box::new(|| {}),
+            copy_in: Box::new(|_, _| {}),
+            copy_out: Box::new(|_, _| {}),
             memory,
             geometry,
         }
@@ -208,6 +214,7 @@ impl Kernel {
             );
             let value = header.op_in()[0].get();
             assert_eq!(value, request.unique + REPLY, "a reply with another's data");
+            (self.copy_out)(slot, request.unique);
             End::Replied
         } else {
             End::Errno(error)
@@ -242,6 +249,7 @@ impl Kernel {
         header.op_in()[0].set(request.unique);
         header.payload_len().set(0);
         header.commit_id().set(request.unique);
+        (self.copy_in)(slot, request.unique);
         self.held[slot] = Some(request);
         self.on_ring[slot] = None;
         let tag = Tag {

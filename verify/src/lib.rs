@@ -11,11 +11,14 @@
 //! | [`input`] | operations from bytes, so that property tests and fuzzers share them |
 //! | [`kernel`] | FUSE and io_uring as far as the protocol depends on them |
 //! | [`daemon`] | a consumer as far as models and properties need one |
+//! | [`engine`] | the kernel engine, whole: poll thread, program, and a consumer that parks |
+//! | [`rt`] | threads and locks: loom's or the real ones |
 //!
 //! The models are run by `cargo xtask verify`, which builds this crate with `--cfg shmfuse_loom`; the
 //! properties by `cargo test`; both properties and hostile memory by the fuzzers in `fuzz/`.
 
 pub mod daemon;
+pub mod engine;
 #[cfg(not(shmfuse_loom))]
 pub mod hostile;
 pub mod input;
@@ -27,3 +30,4 @@ pub mod properties;
 pub mod reference;
 #[cfg(shmfuse_loom)]
 pub mod registry;
+pub mod rt;

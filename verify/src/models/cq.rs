@@ -1,7 +1,8 @@
 //! Completions (protocol 6).
 
-use super::{engine::all_are_replied, explore, pause};
+use super::explore;
 use crate::kernel::{Ask, Request};
+use crate::{engine::all_are_replied, rt::pause};
 use loom::{sync::Arc, thread};
 use transport::{
     cq::CqReader,

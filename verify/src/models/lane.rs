@@ -1,6 +1,7 @@
 //! Lanes (protocol 4).
 
-use super::{explore, pause};
+use super::explore;
+use crate::rt::pause;
 use loom::{sync::Arc, thread};
 use transport::{
     error::PushError,

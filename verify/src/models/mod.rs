@@ -1,7 +1,6 @@
 //! The questions. Each model is a function that panics in some execution if the answer is no.
 
 pub mod cq;
-pub mod engine;
 pub mod fact;
 pub mod generation;
 pub mod lane;
@@ -32,9 +31,4 @@ pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send
         EXECUTIONS.fetch_add(1, Relaxed);
         model();
     });
-}
-
-/// Waits for another thread without keeping the processor.
-pub(crate) fn pause() {
-    loom::thread::yield_now();
 }

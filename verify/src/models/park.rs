@@ -1,9 +1,7 @@
 //! Parking and waking (protocol 7).
 
-use super::{
-    engine::{Futex, all_are_replied},
-    explore,
-};
+use super::explore;
+use crate::engine::{Futex, all_are_replied};
 use crate::kernel::{Ask, Request};
 use loom::{sync::Arc, thread};
 use transport::{

@@ -1,9 +1,7 @@
 //! Taking over from a consumer that has ended (protocol 9).
 
-use super::{
-    engine::{Futex, run, serve},
-    explore,
-};
+use super::explore;
+use crate::engine::{Futex, run, serve};
 use crate::{
     daemon::{Daemon, QUEUE, commit, daemon_ring, ring},
     kernel::{Ask, End, Request},

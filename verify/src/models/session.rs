@@ -1,12 +1,13 @@
 //! Start and teardown (protocol 11).
 
-use super::{
-    engine::{Futex, mount},
-    explore, pause,
-};
+use super::explore;
 use crate::{
     daemon::Daemon,
     kernel::{Ask, End, Kernel, Request},
+};
+use crate::{
+    engine::{Futex, mount},
+    rt::pause,
 };
 use loom::{sync::Arc, thread};
 use transport::{

@@ -1,6 +1,7 @@
 //! Life of a slot (protocol 3), in the kernel engine.
 
-use super::{engine::all_are_replied, explore};
+use super::explore;
+use crate::engine::all_are_replied;
 use crate::{
     daemon::{Daemon, commit, daemon_ring, ring},
     kernel::{Ask, Request},

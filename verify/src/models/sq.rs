@@ -1,6 +1,7 @@
 //! Handing SQEs to the kernel (protocol 5).
 
-use super::{explore, pause};
+use super::explore;
+use crate::rt::pause;
 use loom::{
     sync::{Arc, Condvar, Mutex},
     thread,

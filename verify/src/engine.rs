@@ -1,13 +1,9 @@
 //! The kernel engine, whole: the poll thread with the program in it, and a consumer that parks.
 
-use super::pause;
 use crate::{
     daemon::Daemon,
     kernel::{End, Kernel, Request},
-};
-use loom::{
-    sync::{Arc, Condvar, Mutex},
-    thread,
+    rt::{Arc, Condvar, Mutex, pause, thread},
 };
 use transport::{
     cq::Engine,
