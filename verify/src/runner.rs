@@ -183,9 +183,8 @@ fn run_all(jobs: Vec<Job>) -> ExitCode {
         }
     }
     let seconds = begin.elapsed().as_secs();
-    println!(
-        "\n{models} models hold, {killed} mutants are killed, {bad} surprises, in {seconds} s"
-    );
+    println!("\n{models} models hold and {killed} mutants are killed, in {seconds} s");
+    println!("{} passed, {bad} failed", models + killed);
     if bad == 0 {
         ExitCode::SUCCESS
     } else {

@@ -13,6 +13,11 @@
 //! In the loom arm, and only there, a `mutant::Mutant` can weaken one sync point at run time, so that one
 //! build shows of each that a model fails without it.
 
+#![cfg_attr(
+    not(shmfuse_loom),
+    expect(clippy::disallowed_types, reason = "the one file that names them")
+)]
+
 mod arms;
 
 use crate::index::Position;
