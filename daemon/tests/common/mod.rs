@@ -43,7 +43,7 @@ pub use watchdog::{Watchdog, wait_until};
 
 use std::time::Duration;
 
-/// Longest that a test may take before the watchdog ends it. Generous: the machine may be busy
+/// Longest that a test may take at scale 1 before the watchdog ends it. Generous: the machine may be busy
 /// with other tests, and a test that hangs hangs for good.
 pub const LIMIT: Duration = Duration::from_secs(300);
 
@@ -53,16 +53,20 @@ pub fn on_mount(variant: Variant, name: &str, test: impl FnOnce(&TestMount)) {
     if let Err(reason) = variant.available() {
         return skip::skip(&name, &reason);
     }
-    let _watchdog = Watchdog::start(&name, LIMIT);
+    let _watchdog = Watchdog::start(&name, limit());
     let mount = TestMount::new(variant);
     test(&mount);
     mount.finish();
 }
 
+/// [`LIMIT`] at the scale that is run.
+fn limit() -> Duration {
+    LIMIT * u32::try_from(scale::factor()).expect("at most 1000")
+}
+
 /// Runs `test`, which makes its own mounts of `variant`, under a watchdog.
 pub fn on_variant(variant: Variant, name: &str, test: impl FnOnce(Variant)) {
-    let limit = LIMIT * u32::try_from(scale::factor()).expect("at most 1000");
-    let _watchdog = Watchdog::start(&format!("{}::{name}", variant.name()), limit);
+    let _watchdog = Watchdog::start(&format!("{}::{name}", variant.name()), limit());
     on_long_variant(variant, name, test);
 }
 
