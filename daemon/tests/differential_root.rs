@@ -18,7 +18,9 @@ mod strategy;
 #[path = "differential_root/world.rs"]
 mod world;
 
-use common::{TestMount, Tree, Variant, identity, scale};
+use common::{
+    LowerFs, TestMount, Tree, Variant, identity, image::Image, mount::MountBuilder, scale,
+};
 use observe::Scope;
 use op::Step;
 use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
@@ -32,11 +34,39 @@ const CASES: u64 = 40;
 const STEPS: usize = 60;
 
 fn sequences_behave_as_on_a_plain_directory(variant: Variant) {
+    compare_sequences(TestMount::builder(variant), Scope::of(variant));
+}
+
+fn sequences_behave_as_on_tmpfs(variant: Variant) {
+    let builder = TestMount::builder(variant).lower_fs(LowerFs::Memory);
+    compare_sequences(builder, without_allocations(variant));
+}
+
+fn sequences_behave_as_on_xfs(variant: Variant) {
+    let image = Image::make("xfs");
+    let (lower, plain) = (image.dir("lower"), image.dir("plain"));
+    let builder = TestMount::builder(variant).lower(&lower).plain(&plain);
+    compare_sequences(builder, without_allocations(variant));
+}
+
+fn sequences_behave_as_on_btrfs(variant: Variant) {
+    let image = Image::make("btrfs");
+    let (lower, plain) = (image.dir("lower"), image.dir("plain"));
+    let builder = TestMount::builder(variant).lower(&lower).plain(&plain);
+    compare_sequences(builder, without_allocations(variant));
+}
+
+fn without_allocations(variant: Variant) -> Scope {
+    Scope {
+        allocations: false,
+        ..Scope::of(variant)
+    }
+}
+
+fn compare_sequences(builder: MountBuilder, scope: Scope) {
     identity::own_umask();
-    let mount = TestMount::builder(variant)
-        .args(&["-o", "dev,suid"])
-        .mount();
-    let sides = Sides::new(&mount);
+    let mount = builder.args(&["-o", "dev,suid"]).mount();
+    let sides = Sides::new(&mount, scope);
     let config = Config {
         cases: u32::try_from(CASES * scale::factor()).expect("a number of cases"),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
@@ -77,11 +107,11 @@ struct Sides<'a> {
 }
 
 impl<'a> Sides<'a> {
-    fn new(mount: &'a TestMount) -> Self {
+    fn new(mount: &'a TestMount, scope: Scope) -> Self {
         Self {
             mount,
             cases: Cell::new(0),
-            scope: Scope::of(mount.variant()),
+            scope,
         }
     }
 
@@ -166,3 +196,40 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: &T, expected: &T) -> Re
 }
 
 for_every_variant!(on_variant, [sequences_behave_as_on_a_plain_directory]);
+
+/// Other lower file systems: what differs between them differs for every transport alike.
+mod other_lower {
+    use super::{
+        sequences_behave_as_on_btrfs, sequences_behave_as_on_tmpfs, sequences_behave_as_on_xfs,
+    };
+    variant_tests!(
+        native,
+        Variant::Native,
+        on_variant,
+        [
+            sequences_behave_as_on_tmpfs,
+            sequences_behave_as_on_xfs,
+            sequences_behave_as_on_btrfs
+        ]
+    );
+    variant_tests!(
+        uring_copy_strict,
+        Variant::URING_COPY,
+        on_variant,
+        [
+            sequences_behave_as_on_tmpfs,
+            sequences_behave_as_on_xfs,
+            sequences_behave_as_on_btrfs
+        ]
+    );
+    variant_tests!(
+        classic_passthrough_strict,
+        Variant::CLASSIC_PASSTHROUGH,
+        on_variant,
+        [
+            sequences_behave_as_on_tmpfs,
+            sequences_behave_as_on_xfs,
+            sequences_behave_as_on_btrfs
+        ]
+    );
+}

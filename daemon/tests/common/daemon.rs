@@ -6,6 +6,7 @@ use nix::{
     unistd::Pid,
 };
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
@@ -93,6 +94,24 @@ impl Daemon {
         assert_no_complaint(&log);
     }
 
+    /// What the file system holds by its own account (SIGUSR1): `inodes`, `files` and so on.
+    pub fn holdings(&self) -> BTreeMap<String, u64> {
+        let lines = |log: &str| -> Vec<String> {
+            let lines = log.lines().filter(|line| line.contains("inodes="));
+            lines.map(str::to_owned).collect()
+        };
+        let before = lines(&self.log()).len();
+        kill(self.pid(), Signal::SIGUSR1).expect("a signal to the daemon");
+        wait_until("the daemon has logged what it holds", || {
+            lines(&self.log()).len() > before
+        });
+        lines(&self.log())[before]
+            .split_whitespace()
+            .filter_map(|word| word.split_once('='))
+            .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
+            .collect()
+    }
+
     /// Resident memory in bytes.
     pub fn resident(&self) -> u64 {
         let status = self.proc("status");
@@ -134,6 +153,14 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Has the kernel drop every inode nobody uses, until the daemon knows `left`.
+pub fn wait_for_inodes(daemon: &Daemon, left: u64) {
+    wait_until("the daemon has forgotten what the kernel dropped", || {
+        fs::write("/proc/sys/vm/drop_caches", "2").expect("dropping caches");
+        daemon.holdings()["inodes"] == left
+    });
 }
 
 /// Fails the test if the log holds an error or a panic.

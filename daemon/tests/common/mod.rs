@@ -6,6 +6,7 @@
 //! | [`mount`] | a mounted temporary directory that cleans up after itself |
 //! | [`daemon`] | the daemon's process: its log, its descriptors, its end |
 //! | [`watchdog`] | what ends a test that hangs, and says where it hung |
+//! | [`image`] | file systems made for a test |
 //! | [`identity`] | acting as another user |
 //! | [`load`] | work that goes on in the background until told to stop |
 //! | [`tree`] | everything that can be known of a directory tree, to be compared |
@@ -24,6 +25,7 @@
 pub mod child;
 pub mod daemon;
 pub mod identity;
+pub mod image;
 pub mod load;
 pub mod mount;
 pub mod scale;

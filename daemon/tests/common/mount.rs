@@ -51,6 +51,7 @@ pub struct MountBuilder {
     args: Vec<String>,
     descriptor_limit: Option<u32>,
     lower: Option<PathBuf>,
+    plain: Option<PathBuf>,
     mountpoint: Option<PathBuf>,
 }
 
@@ -70,6 +71,12 @@ impl MountBuilder {
     /// This lower directory in place of a new one.
     pub fn lower(mut self, path: &Path) -> Self {
         self.lower = Some(path.into());
+        self
+    }
+
+    /// This plain directory in place of a new one.
+    pub fn plain(mut self, path: &Path) -> Self {
+        self.plain = Some(path.into());
         self
     }
 
@@ -100,7 +107,7 @@ impl MountBuilder {
         let root = temp_dir(self.lower_fs);
         let lower = self.lower.unwrap_or_else(|| root.path().join("lower"));
         let mountpoint = self.mountpoint.unwrap_or_else(|| root.path().join("mnt"));
-        let plain = root.path().join("plain");
+        let plain = self.plain.unwrap_or_else(|| root.path().join("plain"));
         for dir in [&lower, &mountpoint, &plain] {
             fs::create_dir_all(dir).expect("a directory of the test");
         }
@@ -172,6 +179,7 @@ impl TestMount {
             args: Vec::new(),
             descriptor_limit: None,
             lower: None,
+            plain: None,
             mountpoint: None,
         }
     }
@@ -209,6 +217,11 @@ impl TestMount {
     /// The daemon of a mount that must have one.
     pub fn the_daemon(&mut self) -> &mut Daemon {
         self.daemon.as_mut().expect("a mount with a daemon")
+    }
+
+    /// The daemon, to be looked at; a bind mount has none.
+    pub fn daemon_seen(&self) -> Option<&Daemon> {
+        self.daemon.as_ref()
     }
 
     /// The daemon apart from the mount, so that both can be looked at at once.

@@ -20,6 +20,10 @@ pub struct Scope {
     /// whiteout that fails (ext4 has made and removed it by then). Not where it believes what it was
     /// told for a while.
     pub unforeseen: bool,
+    /// What fallocate(2) does. Not on file systems that do nothing natively, and move no times,
+    /// where there is nothing to allocate or no way to: the kernel takes capabilities away before
+    /// it asks (`fuse_file_fallocate`, fs/fuse/file.c).
+    pub allocations: bool,
 }
 
 impl Scope {
@@ -28,6 +32,7 @@ impl Scope {
         Self {
             privileges: !variant.is_passthrough(),
             unforeseen: !variant.is_cached(),
+            allocations: true,
         }
     }
 
@@ -90,7 +95,10 @@ impl Marks {
 impl Attributes {
     /// Takes them from a file's status. `before` are the same inode's marks when last looked.
     pub fn of(stat: &Stat, before: Option<Marks>, same_as: usize, scope: Scope) -> Self {
-        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let is_dir = kind == FileType::Directory;
+        // Who writes to a FIFO moves its times, of which the kernel tells the daemon nothing.
+        let before = before.filter(|_| kind != FileType::Fifo);
         let now = Marks::of(stat);
         Self {
             mode: format!("{:o}", scope.of_mode(stat.st_mode)),

@@ -186,6 +186,7 @@ impl World {
                 byte,
             } => number(io::pwrite(self.file(slot)?, &vec![byte; len], at)?),
             Op::SetLen { slot, len } => fs::ftruncate(self.file(slot)?, len).and(DONE),
+            Op::Allocate { .. } if !self.scope.allocations => DONE,
             Op::Allocate {
                 slot,
                 flags,

@@ -1,36 +1,7 @@
 //! The daemon forgets what the kernel forgets.
 
-use crate::common::{Daemon, TestMount, Variant, bash, wait_until};
-use nix::sys::signal::Signal;
-use std::{collections::BTreeMap, fs};
-
-/// Has the daemon log its counters (SIGUSR1) and reads them: `inodes=1 files=0 ...`.
-fn counters(daemon: &mut Daemon) -> BTreeMap<String, u64> {
-    let lines = |log: &str| -> Vec<String> {
-        log.lines()
-            .filter(|line| line.contains("inodes="))
-            .map(str::to_owned)
-            .collect()
-    };
-    let before = lines(&daemon.log()).len();
-    daemon.signal(Signal::SIGUSR1);
-    wait_until("the daemon has logged its counters", || {
-        lines(&daemon.log()).len() > before
-    });
-    lines(&daemon.log())[before]
-        .split_whitespace()
-        .filter_map(|word| word.split_once('='))
-        .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
-        .collect()
-}
-
-/// Has the kernel drop every inode nobody uses, until the daemon knows `left`.
-fn wait_for_inodes(daemon: &mut Daemon, left: u64) {
-    wait_until("the daemon has forgotten what the kernel dropped", || {
-        fs::write("/proc/sys/vm/drop_caches", "2").unwrap();
-        counters(daemon)["inodes"] == left
-    });
-}
+use crate::common::{TestMount, Variant, bash, daemon::wait_for_inodes};
+use std::fs;
 
 fn after_a_walk_and_a_drop_only_the_root_is_known(variant: Variant) {
     let mut mount = TestMount::new(variant);
@@ -44,13 +15,13 @@ fn after_a_walk_and_a_drop_only_the_root_is_known(variant: Variant) {
          touch new; mv new 1/newer; mkdir -p 2/a/b; mv 2/a 3/a; rm -r 3/a; ln 1/newer 4/linked
          mv 5/1 5/2; stat nowhere 2>/dev/null || true; rm 6/*",
     );
-    let known = counters(mount.the_daemon())["inodes"];
+    let known = mount.the_daemon().holdings()["inodes"];
     assert!(
         known > 1000,
         "the walk left {known} inodes known: nothing is tested"
     );
     wait_for_inodes(mount.the_daemon(), 1);
-    assert_eq!(counters(mount.the_daemon())["files"], 0);
+    assert_eq!(mount.the_daemon().holdings()["files"], 0);
     mount.finish();
 }
 
@@ -65,7 +36,7 @@ fn an_open_file_stays_known_and_nothing_else(variant: Variant) {
     // The dentry of the open file holds those of the directories above it.
     wait_for_inodes(mount.the_daemon(), 4);
     assert_eq!(std::io::read_to_string(&file).unwrap(), "text\n");
-    assert_eq!(counters(mount.the_daemon())["files"], 1);
+    assert_eq!(mount.the_daemon().holdings()["files"], 1);
     drop(file);
     wait_for_inodes(mount.the_daemon(), 1);
     mount.finish();

@@ -1,7 +1,7 @@
 //! Many threads do anything to a few names. Nothing can be said of what each meets, but that it
 //! is something that a plain directory could have shown, and that above and below agree at the end.
 
-use crate::common::{TestMount, Tree, assert_same, scale};
+use crate::common::{TestMount, Tree, assert_same, daemon::wait_for_inodes, scale};
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, XattrFlags, chmodat, linkat, mkdirat, openat,
@@ -151,6 +151,9 @@ fn storm<'a>(mount: &TestMount, root: impl Fn(u64) -> &'a Path, expected: &[Errn
         &Tree::of(mount.path()),
         &Tree::of(mount.lower()),
     );
+    if let Some(daemon) = mount.daemon_seen() {
+        wait_for_inodes(daemon, 1);
+    }
 }
 
 for_every_variant!(
