@@ -58,6 +58,16 @@ const PACKAGES: &[Package] = &[
         reason: "makes lower file systems for tests",
     },
     Package {
+        name: "xfsprogs",
+        program: "mkfs.xfs",
+        reason: "makes lower file systems for tests",
+    },
+    Package {
+        name: "btrfs-progs",
+        program: "mkfs.btrfs",
+        reason: "makes lower file systems for tests",
+    },
+    Package {
         name: "attr",
         program: "setfattr",
         reason: "tests of extended attributes",

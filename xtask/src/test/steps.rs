@@ -168,6 +168,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 15,
     },
     Step {
+        name: "sharing",
+        what: "one mount shared by threads, users, and changes from below",
+        action: RootTests(&["--package", "shmfuse", "--test", "sharing_root"]),
+        limit_minutes: 15,
+    },
+    Step {
         name: "requests",
         what: "which requests the kernel sends, and privileges of files that are written",
         action: RootTests(&["--package", "shmfuse", "--test", "requests_root"]),
