@@ -84,7 +84,6 @@ fn compare_sequences(builder: MountBuilder, scope: Scope) {
     });
     match outcome {
         Ok(()) => {
-            drop(sides);
             mount.finish();
         }
         Err(TestError::Fail(_, steps)) => sides.fail(steps),

@@ -111,7 +111,7 @@ fn assert_balance(rest: &Value) {
 fn counters_add_up_under_load(variant: Variant) {
     let time = Duration::from_secs(seconds());
     let _watchdog = Watchdog::start("invariants", time * 2 + common::LIMIT);
-    let mut mount = TestMount::new(variant);
+    let mount = TestMount::new(variant);
     let mut loads: Vec<_> = ["one", "two", "three"]
         .iter()
         .map(|name| {
