@@ -142,6 +142,9 @@ impl Looks {
         // The I/O priority would follow the policy: the lowest there is.
         keep_io_priority()?;
         let cpus = online_cpus().map_err(io::Error::other)?;
+        if cpus == 1 {
+            return Err(io::Error::other("there is no other CPU to move to"));
+        }
         Ok(Self {
             load: File::open(LOADAVG)?,
             waits: File::open(SCHEDSTAT).ok(),
