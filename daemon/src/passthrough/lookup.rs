@@ -87,7 +87,7 @@ impl Passthrough {
     }
 
     /// The inode itself, counted once more.
-    fn find_itself(&self, inode: &Inode, fd: BorrowedFd<'_>) -> Result<Found, Errno> {
+    pub(super) fn find_itself(&self, inode: &Inode, fd: BorrowedFd<'_>) -> Result<Found, Errno> {
         let stat = self.lower.stat_fd(fd)?;
         let known = self
             .inodes

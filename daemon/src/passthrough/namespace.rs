@@ -28,11 +28,17 @@ impl Passthrough {
         thread: &mut ServeThread,
         exchange: &mut (dyn Exchange + '_),
     ) -> Answer {
-        self.make(thread, exchange, 0, |exchange, dir, name| {
-            let mut rest = without_extensions(exchange.header(), exchange.payload())?;
-            take_name(&mut rest)?;
-            rustix::fs::symlinkat(take_string(&mut rest)?, dir, name)
-        })
+        self.make(
+            thread,
+            exchange,
+            FileType::Symlink,
+            0,
+            |exchange, dir, name| {
+                let mut rest = without_extensions(exchange.header(), exchange.payload())?;
+                take_name(&mut rest)?;
+                rustix::fs::symlinkat(take_string(&mut rest)?, dir, name)
+            },
+        )
     }
 
     /// MKNOD: anything but a directory and a symlink.
@@ -44,10 +50,10 @@ impl Passthrough {
         let MknodIn {
             mode, rdev, umask, ..
         } = exchange.arg()?;
-        self.make(thread, exchange, umask, |_, dir, name| {
+        let kind = FileType::from_raw_mode(mode);
+        self.make(thread, exchange, kind, umask, |_, dir, name| {
             let (major, minor) = attr::decode_device(rdev);
             let device = rustix::fs::makedev(major, minor);
-            let kind = FileType::from_raw_mode(mode);
             rustix::fs::mknodat(dir, name, kind, Mode::from_raw_mode(mode), device)
         })
     }
@@ -59,9 +65,13 @@ impl Passthrough {
         exchange: &mut (dyn Exchange + '_),
     ) -> Answer {
         let MkdirIn { mode, umask } = exchange.arg()?;
-        self.make(thread, exchange, umask, |_, dir, name| {
-            rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode))
-        })
+        self.make(
+            thread,
+            exchange,
+            FileType::Directory,
+            umask,
+            |_, dir, name| rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode)),
+        )
     }
 
     /// UNLINK and RMDIR, which says so by `flags`.
@@ -103,7 +113,8 @@ impl Passthrough {
     /// LINK.
     pub(super) fn link(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let LinkIn { oldnodeid } = exchange.arg()?;
-        let old = self.path_fd(&self.inode(oldnodeid)?)?;
+        let inode = self.inode(oldnodeid)?;
+        let old = self.path_fd(&inode)?;
         let parent = self.inode(exchange.header().nodeid)?;
         let dir = self.path_fd(&parent)?;
         let name = only_name(exchange)?;
@@ -115,15 +126,22 @@ impl Passthrough {
             }
             result => result?,
         }
-        let found = self.find_in(&parent, dir.as_fd(), name, Keep::Cached)?;
+        // Not by its name, of which somebody may have made another file since.
+        let found = self.find_itself(&inode, old.as_fd())?;
         exchange.reply(&self.entry(&found))
     }
 
     /// Makes something of the name in the request as its caller, and answers with its entry.
+    ///
+    /// Somebody who works on the lower directory may put a file of another type in its place before
+    /// it is looked at. The kernel takes no such entry, and does not forget it either
+    /// (`create_new_entry`, fs/fuse/dir.c): the answer is `ESTALE`, with which the kernel walks the
+    /// path once more.
     fn make(
         &self,
         thread: &mut ServeThread,
         exchange: &mut (dyn Exchange + '_),
+        kind: FileType,
         umask: u32,
         make: impl FnOnce(&dyn Exchange, BorrowedFd<'_>, &CStr) -> Result<(), Errno>,
     ) -> Answer {
@@ -137,6 +155,10 @@ impl Passthrough {
             make(exchange, dir.as_fd(), name)?;
         }
         let found = self.find_in(&parent, dir.as_fd(), name, Keep::Cached)?;
+        if found.inode.kind() != kind {
+            self.inodes.forget(found.inode.nodeid(), 1);
+            return Err(Errno::STALE);
+        }
         exchange.reply(&self.entry(&found))
     }
 

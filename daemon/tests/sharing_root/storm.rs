@@ -34,10 +34,10 @@ const EXPECTED: &[Errno] = &[
 ];
 
 /// What the kernel answers on its own account when names move behind the mount: `ESTALE` when a
-/// directory turns up under another name and its locks are taken (`d_splice_alias`, fs/dcache.c),
-/// `EIO` when what was just made has been replaced by another type (`create_new_entry`,
-/// fs/fuse/dir.c).
-const FROM_BELOW: &[Errno] = &[Errno::STALE, Errno::IO];
+/// directory turns up under another name and its locks are taken (`d_splice_alias`, fs/dcache.c).
+/// The daemon answers `ESTALE` when what it has just made was replaced by another type; the kernel
+/// tries once more, and then gives up.
+const FROM_BELOW: &[Errno] = &[Errno::STALE];
 
 /// A sequence of numbers that looks random: xorshift.
 struct Random(u64);
