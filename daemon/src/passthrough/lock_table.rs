@@ -11,7 +11,9 @@
 //! Lock order: a shard, then one owner. No system call that waits is made under either.
 
 use super::{
-    lock_ranges::{ByteRange, LAST_BYTE, LockKind, LockRanges},
+    flock::{from_flock, from_nix, to_flock, unlock},
+    lock_ranges::{ByteRange, LockKind, LockRanges},
+    lock_request::LockRequest,
     proc_fd::reopen,
 };
 use crate::fuse::Errno;
@@ -29,49 +31,6 @@ use std::{
 use transport::wire::FileLock;
 
 const SHARDS: usize = 16;
-
-/// Who wants what of which inode.
-#[derive(Clone, Copy, Debug)]
-pub struct LockRequest {
-    /// The inode.
-    pub nodeid: u64,
-    /// The kernel's name for the owner.
-    pub owner: u64,
-    /// By which handle; a lock that is still there when the handle is released goes with it.
-    pub fh: u64,
-    /// The process, as other processes of the mount are to see it.
-    pub pid: u32,
-    /// Which bytes.
-    pub range: ByteRange,
-    /// What to hold in them; `None` unlocks.
-    pub kind: Option<LockKind>,
-}
-
-impl LockRequest {
-    /// From GETLK, SETLK or SETLKW.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if the range or the kind is none.
-    pub fn of(nodeid: u64, owner: u64, fh: u64, lock: &FileLock) -> Result<Self, Errno> {
-        let kind = match lock.kind as i32 {
-            libc::F_RDLCK => Some(LockKind::Read),
-            libc::F_WRLCK => Some(LockKind::Write),
-            libc::F_UNLCK => None,
-            _ => return Err(Errno::INVAL),
-        };
-        let range = ByteRange::of(lock).ok_or(Errno::INVAL)?;
-        let pid = lock.pid;
-        Ok(Self {
-            nodeid,
-            owner,
-            fh,
-            pid,
-            range,
-            kind,
-        })
-    }
-}
 
 /// The locks of every owner.
 #[derive(Debug)]
@@ -443,45 +402,6 @@ impl Held {
         }
         self.ranges.clear();
     }
-}
-
-fn unlock(file: &File, range: ByteRange) {
-    if let Err(errno) = fcntl(file, FcntlArg::F_OFD_SETLK(&to_flock(range, None))) {
-        tracing::warn!(%errno, "cannot give up locks before their file is closed");
-    }
-}
-
-fn to_flock(range: ByteRange, kind: Option<LockKind>) -> libc::flock {
-    let l_type = match kind {
-        Some(LockKind::Read) => libc::F_RDLCK,
-        Some(LockKind::Write) => libc::F_WRLCK,
-        None => libc::F_UNLCK,
-    };
-    // The end of all files is written as length 0.
-    let l_len = match range.end {
-        LAST_BYTE => 0,
-        end => end - range.start + 1,
-    };
-    libc::flock {
-        l_type: l_type as i16,
-        l_whence: libc::SEEK_SET as i16,
-        l_start: range.start as i64,
-        l_len: l_len as i64,
-        l_pid: 0,
-    }
-}
-
-fn from_flock(lock: &libc::flock) -> ByteRange {
-    let start = lock.l_start as u64;
-    let end = match lock.l_len {
-        0 => LAST_BYTE,
-        len => start + len as u64 - 1,
-    };
-    ByteRange { start, end }
-}
-
-fn from_nix(errno: nix::Error) -> Errno {
-    Errno::from_raw_os_error(errno as i32)
 }
 
 /// What a lock guards is whole even if it is poisoned: no code that can panic runs inside.

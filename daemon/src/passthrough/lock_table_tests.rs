@@ -1,4 +1,7 @@
+//! Locks of several owners on one file, without a mount.
+
 use super::*;
+use crate::passthrough::lock_ranges::LAST_BYTE;
 use std::{process::Command, time::Duration};
 use tempfile::NamedTempFile;
 

@@ -1,6 +1,6 @@
 //! GETLK, SETLK, SETLKW: locks of fcntl(2) and of flock(2), which the protocol carries alike.
 
-use super::{Passthrough, lock_table::LockRequest, open_file::OpenFile};
+use super::{Passthrough, lock_request::LockRequest, open_file::OpenFile};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::fs::FlockOperation;
 use std::os::fd::AsFd;

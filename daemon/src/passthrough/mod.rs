@@ -12,7 +12,8 @@
 //! | [`lookup`] | from a name to an inode |
 //! | [`open_file`], [`handle_table`] | files that applications have open, and their handles |
 //! | [`backing_table`] | which inodes the kernel reads and writes by itself |
-//! | [`lock_table`], [`lock_ranges`] | locks of fcntl(2) |
+//! | `flock` | ranges of bytes as fcntl(2) has them |
+//! | [`lock_table`], [`lock_ranges`], [`lock_request`] | locks of fcntl(2) |
 //! | `privileges` | what a caller may keep: suid, sgid and capabilities of files it changes |
 //! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
 //! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
@@ -30,11 +31,13 @@ mod directory_tests;
 mod extent;
 pub mod fd_cache;
 pub mod file_handle;
+mod flock;
 pub mod handle_table;
 pub mod inode;
 pub mod inode_store;
 mod ioctl;
 pub mod lock_ranges;
+pub mod lock_request;
 pub mod lock_table;
 mod locks;
 pub mod lookup;
@@ -54,6 +57,8 @@ mod namespace_tests;
 mod open;
 pub mod open_directory;
 pub mod open_file;
+#[cfg(test)]
+mod open_file_tests;
 #[cfg(test)]
 mod open_tests;
 mod privileges;
