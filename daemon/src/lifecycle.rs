@@ -17,7 +17,7 @@ use crate::{
     fuse::{Backing, BackingId, Device, FileSystem, Session},
     mount::{self, How, Mounted, presence},
     passthrough::Passthrough,
-    probe::{self, Probe},
+    probe::{self, Answer, Probe},
     select, serve,
     signals::Signals,
 };
@@ -83,12 +83,17 @@ pub fn run_with(
                 Some(Event::Signal(signal)) => return serving.quiesce(signal),
                 Some(Event::Ready) | None => {}
             }
-            if let Err(error) = probe.outcome(Duration::ZERO) {
+            match probe.outcome(Duration::ZERO) {
+                Ok(Answer::Ours) => {}
+                // Unmounted already; whoever still has it, in another namespace say, is served.
+                Ok(Answer::Another) => tracing::info!("the mount has ended here"),
                 // An unmount may have come first; then there was nothing left to answer.
-                return match serving.next(Some(STOP), None) {
-                    Some(Event::Ended) => serving.ended(),
-                    _ => Err(error),
-                };
+                Err(error) => {
+                    return match serving.next(Some(STOP), None) {
+                        Some(Event::Ended) => serving.ended(),
+                        _ => Err(error),
+                    };
+                }
             }
         }
         Announce::Parent(report) => report.ready()?,

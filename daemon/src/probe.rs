@@ -61,15 +61,12 @@ impl Probe {
     ///
     /// # Errors
     ///
-    /// It does not answer in time, with an error, or is not ours.
-    pub fn outcome(&self, patience: Duration) -> Result<()> {
+    /// It does not answer in time, or with an error.
+    pub fn outcome(&self, patience: Duration) -> Result<Answer> {
         let place = || self.mountpoint.display().to_string();
         match self.answer.recv_timeout(patience) {
-            Ok(Ok(FUSE)) => Ok(()),
-            Ok(Ok(_)) => {
-                let why = "the mount has ended, or another one covers it";
-                Err(Error::refused(place(), why, ""))
-            }
+            Ok(Ok(FUSE)) => Ok(Answer::Ours),
+            Ok(Ok(_)) => Ok(Answer::Another),
             Ok(Err(errno)) => Err(Error::path("no answer from", &self.mountpoint, errno)),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 let why = format!("no answer within {} s", PATIENCE.as_secs());
@@ -78,6 +75,15 @@ impl Probe {
             }
         }
     }
+}
+
+/// Who answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// A FUSE mount.
+    Ours,
+    /// Another file system: the mount has ended here, or another one covers it.
+    Another,
 }
 
 impl AsFd for Probe {
@@ -93,7 +99,13 @@ impl AsFd for Probe {
 ///
 /// It does not answer in time, with an error, or is not ours.
 pub fn answers(mountpoint: &Path) -> Result<()> {
-    Probe::start(mountpoint)?.outcome(PATIENCE)
+    match Probe::start(mountpoint)?.outcome(PATIENCE)? {
+        Answer::Ours => Ok(()),
+        Answer::Another => {
+            let why = "the mount has ended, or another one covers it";
+            Err(Error::refused(mountpoint.display().to_string(), why, ""))
+        }
+    }
 }
 
 /// The type of the file system, once it has answered.
