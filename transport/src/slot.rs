@@ -90,7 +90,8 @@ impl Slot {
 
     #[inline(always)]
     fn write_reply(&self, unique: Unique, reply: Reply) {
-        let len = size_of::<OutHeader>() as u32 + reply.body_len();
+        // A length beyond all payloads wraps, and the kernel refuses the reply.
+        let len = (size_of::<OutHeader>() as u32).wrapping_add(reply.body_len());
         let error = reply.error() as u32;
         if let [first, second, ..] = self.header.in_out() {
             first.set(u64::from(len) | u64::from(error) << 32);
@@ -121,7 +122,7 @@ impl Reply {
     const fn error(self) -> i32 {
         match self {
             Self::Body(_) => 0,
-            Self::Errno(errno) => -errno,
+            Self::Errno(errno) => errno.wrapping_neg(),
         }
     }
 }
