@@ -150,11 +150,12 @@ fn counters_add_up_under_load(variant: Variant) {
 
 fn a_stopped_daemon_can_be_looked_at(variant: Variant) {
     let mut mount = TestMount::new(variant);
-    fs::write(mount.path().join("file"), "x").unwrap();
-    // A mount answers a little before its daemon can be found.
+    // A mount answers a little before its daemon can be found, and before its rings are complete:
+    // until then requests come over /dev/fuse, which the programs do not see.
     wait_until("the daemon is found", || {
         run_stat(mount.path()).status.success()
     });
+    fs::write(mount.path().join("file"), "x").unwrap();
     let daemon = mount.the_daemon();
     daemon.signal(nix::sys::signal::Signal::SIGSTOP);
     let seen = stat(mount.path());
