@@ -9,8 +9,6 @@ use std::{
     time::Duration,
 };
 
-pub use transport::cq::Engine;
-
 /// Everything one mount is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -22,10 +20,6 @@ pub struct Config {
     pub mountpoint: PathBuf,
     /// How requests reach the daemon.
     pub transport: TransportChoice,
-    /// Which engine runs the shm transport.
-    pub engine: Engine,
-    /// Milliseconds that the kernel engine's poll threads poll in vain before they sleep, 1 ..= 60000.
-    pub poll_idle_ms: u32,
     /// How file data reaches applications.
     pub data: DataChoice,
     /// How long the kernel may believe what it was told.

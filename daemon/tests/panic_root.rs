@@ -71,8 +71,6 @@ fn serve(place: &Path, kind: TransportKind) -> ExitCode {
         max_write: 128 << 10,
         max_background: 16,
         mount: MountOptions::default(),
-        engine: transport::cq::Engine::Worker,
-        poll_idle_ms: 10,
         inject_delay: None,
     };
     log::start(log::Target::Stderr, Level::Info);

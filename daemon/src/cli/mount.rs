@@ -6,7 +6,7 @@ use super::{
     usage, values,
 };
 use crate::{
-    config::{CachePolicy, Config, DataChoice, Engine, MountOptions, TransportChoice, stack_depth},
+    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, stack_depth},
     daemonize,
     error::{Error, Result},
     lifecycle,
@@ -41,13 +41,6 @@ pub struct MountArgs {
     /// (shm; root only), or by the fastest of the others (the log says which)
     #[arg(long, default_value = "auto", value_parser = values::transport())]
     pub transport: TransportChoice,
-    /// Who runs the shm transport: a thread of the daemon per CPU (worker), or kernel threads that
-    /// poll, one per CPU, so that requests answered by the kernel program wake nobody (kernel)
-    #[arg(long, default_value = "worker", value_parser = values::engine())]
-    pub engine: Engine,
-    /// Milliseconds that the threads of the kernel engine poll in vain before they sleep, 1 to 60000
-    #[arg(long, value_name = "MILLISECONDS", default_value = "1", value_parser = poll_idle)]
-    pub poll_idle_ms: u32,
     /// How file data reaches applications: through the daemon (copy), past it, the kernel reading
     /// and writing the lower file by itself (passthrough; root only), or the latter where possible
     #[arg(long, default_value = "auto", value_parser = values::data())]
@@ -111,10 +104,6 @@ fn threads(text: &str) -> Result<usize, String> {
 
 fn queue_depth(text: &str) -> Result<usize, String> {
     values::within(text, 1..=256).map(|number| number as usize)
-}
-
-fn poll_idle(text: &str) -> Result<u32, String> {
-    values::within(text, 1..=60_000).map(|number| number as u32)
 }
 
 fn max_background(text: &str) -> Result<u16, String> {
@@ -234,8 +223,6 @@ impl Parsed {
             lower,
             mountpoint,
             transport: args.transport,
-            engine: args.engine,
-            poll_idle_ms: args.poll_idle_ms,
             data: args.data,
             cache: args.cache,
             threads: args.threads.unwrap_or_else(default_threads),

@@ -1,6 +1,6 @@
 //! Values of options: sizes with a suffix, times, names. Each parser says what it would have taken.
 
-use crate::config::{CachePolicy, DataChoice, Engine, TransportChoice, TransportKind};
+use crate::config::{CachePolicy, DataChoice, TransportChoice, TransportKind};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -53,14 +53,6 @@ pub fn transport() -> impl TypedValueParser<Value = TransportChoice> {
             .into_iter()
             .find(|kind| kind.name() == name)
             .map_or(TransportChoice::Auto, TransportChoice::Only)
-    })
-}
-
-/// `--engine`: worker or kernel.
-pub fn engine() -> impl TypedValueParser<Value = Engine> {
-    PossibleValuesParser::new(["worker", "kernel"]).map(|name| match name.as_str() {
-        "kernel" => Engine::Kernel,
-        _ => Engine::Worker,
     })
 }
 

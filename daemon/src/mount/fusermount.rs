@@ -203,8 +203,6 @@ mod tests {
             max_write: 4096,
             max_background: 1,
             mount: MountOptions::default(),
-            engine: transport::cq::Engine::Worker,
-            poll_idle_ms: 10,
             inject_delay: None,
         }
     }

@@ -87,8 +87,6 @@ impl Scratch {
             max_background: 1,
             mount: MountOptions::default(),
             lower_stack_depth: 0,
-            engine: transport::cq::Engine::Worker,
-            poll_idle_ms: 10,
             inject_delay: None,
         };
         let backing = Arc::new(FakeBacking::default());

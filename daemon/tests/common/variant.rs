@@ -12,32 +12,8 @@ pub enum Transport {
     Splice,
     /// `--transport uring`
     Uring,
-    /// `--transport shm --engine worker`
+    /// `--transport shm`
     Shm,
-    /// `--transport shm --engine kernel`
-    ShmKernel,
-}
-
-impl Transport {
-    /// As in the names of the tests.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Classic => "classic",
-            Self::Splice => "splice",
-            Self::Uring => "uring",
-            Self::Shm => "shm",
-            Self::ShmKernel => "shm_kernel",
-        }
-    }
-
-    /// `--transport`, and `--engine` where there is a choice.
-    const fn options(self) -> (&'static str, Option<&'static str>) {
-        match self {
-            Self::Shm => ("shm", Some("worker")),
-            Self::ShmKernel => ("shm", Some("kernel")),
-            _ => (self.name(), None),
-        }
-    }
 }
 
 /// How file data reaches applications.
@@ -91,10 +67,6 @@ impl Variant {
     pub const SHM_COPY: Self = Self::strict(Transport::Shm, Data::Copy);
     /// `--transport shm --data passthrough --cache strict`
     pub const SHM_PASSTHROUGH: Self = Self::strict(Transport::Shm, Data::Passthrough);
-    /// `--transport shm --engine kernel --data copy --cache strict`
-    pub const SHM_KERNEL_COPY: Self = Self::strict(Transport::ShmKernel, Data::Copy);
-    /// `--transport shm --engine kernel --data passthrough --cache strict`
-    pub const SHM_KERNEL_PASSTHROUGH: Self = Self::strict(Transport::ShmKernel, Data::Passthrough);
 
     const fn strict(transport: Transport, data: Data) -> Self {
         Self::Daemon {
@@ -120,7 +92,7 @@ impl Variant {
                 transport,
                 data,
                 cache,
-            } => format!("{}_{data:?}_{cache:?}", transport.name()).to_lowercase(),
+            } => format!("{transport:?}_{data:?}_{cache:?}").to_lowercase(),
         }
     }
 
@@ -138,14 +110,15 @@ impl Variant {
             Cache::Strict => "strict",
             Cache::Ttl1 => "ttl=1",
         };
-        let data = match data {
-            Data::Copy => "copy",
-            Data::Passthrough => "passthrough",
-        };
-        let (transport, engine) = transport.options();
-        let mut args = vec!["--transport", transport, "--data", data, "--cache", cache];
-        args.extend(engine.into_iter().flat_map(|engine| ["--engine", engine]));
-        args.into_iter().map(Into::into).collect()
+        let lower = |word: String| word.to_lowercase();
+        vec![
+            "--transport".into(),
+            lower(format!("{transport:?}")),
+            "--data".into(),
+            lower(format!("{data:?}")),
+            "--cache".into(),
+            cache.into(),
+        ]
     }
 
     /// Whether data goes past the daemon.
@@ -185,10 +158,7 @@ impl Variant {
         if !fs::exists("/dev/fuse").unwrap_or(false) {
             return Err("there is no /dev/fuse".into());
         }
-        if matches!(
-            transport,
-            Transport::Uring | Transport::Shm | Transport::ShmKernel
-        ) {
+        if matches!(transport, Transport::Uring | Transport::Shm) {
             let switch = "/sys/module/fuse/parameters/enable_uring";
             match fs::read_to_string(switch) {
                 Ok(text) if text.trim() == "Y" => {}

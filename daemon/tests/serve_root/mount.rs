@@ -53,8 +53,6 @@ impl Mount {
             max_write: 1 << 20,
             max_background: 12,
             mount: MountOptions::default(),
-            engine: transport::cq::Engine::Worker,
-            poll_idle_ms: 10,
             inject_delay: None,
         };
         change(&mut config);

@@ -29,8 +29,6 @@ fn config() -> Config {
         max_write: 65536,
         max_background: 12,
         mount: MountOptions::default(),
-        engine: transport::cq::Engine::Worker,
-        poll_idle_ms: 10,
         inject_delay: None,
     }
 }

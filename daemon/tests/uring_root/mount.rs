@@ -159,8 +159,6 @@ pub fn serve_at(mountpoint: &Path, fs: Arc<TestFs>, options: Options) -> Result<
         max_write: 1 << 20,
         max_background: 64,
         mount: MountOptions::default(),
-        engine: transport::cq::Engine::Worker,
-        poll_idle_ms: 10,
         inject_delay: None,
     };
     let session = Session::handshake(device, fs, Arc::new(config), options.kind)?;

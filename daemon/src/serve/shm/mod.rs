@@ -3,25 +3,17 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`setup`] | an io_uring in memory of ours (unsafe) |
-//! | [`queue`] | a queue from the daemon's end: requests taken and answered (unsafe) |
-//! | [`ring`] | its ring in the worker engine (unsafe) |
-//! | [`polled`] | its rings in the kernel engine (unsafe) |
-//! | [`parked`] | sleeping on a parking word (unsafe) |
-//! | [`poll_threads`] | how the kernel engine's poll threads are scheduled |
+//! | [`ring`] | a queue's ring in map memory, where a kernel program takes part (unsafe) |
 //!
 //! Everything else, from the worker's loop to the pool for requests that block, is the uring
 //! transport's own.
 
-pub mod parked;
-pub mod poll_threads;
-pub mod polled;
-pub mod queue;
 pub mod ring;
 pub mod setup;
 
 use super::{
     ServerThread, device_reader, spawn,
-    uring::{self, entry::QueueId, memory::EntryMemory, probe, ring::Ring, worker::Worker},
+    uring::{self, entry::QueueId, memory::EntryMemory, probe, worker::Worker},
 };
 use crate::{
     bpf::{Programs, SharedMemory, Sizes},
@@ -29,20 +21,14 @@ use crate::{
     fuse::Session,
     mount::table::MountTable,
 };
-use poll_threads::Keeper;
-use polled::PolledRing;
 use ring::ShmRing;
 use std::{
-    convert::Infallible,
     os::fd::{AsFd, AsRawFd},
-    sync::{
-        Arc,
-        mpsc::{self, Sender},
-    },
+    sync::Arc,
 };
 use transport::{
     cq::Engine,
-    layout::{MAGIC, MAX_DEPTH},
+    layout::{LANES_PER_QUEUE, MAGIC, MAX_DEPTH},
     memory::{Geometry, Memory},
     session,
     version::Version,
@@ -65,24 +51,20 @@ struct Shared {
 ///
 /// As [`uring::start`], and as [`Programs::load_shared`].
 pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
-    let engine = session.config().engine;
     let queues = probe::possible_cpus()?;
     let depth = session.config().queue_depth.min(MAX_DEPTH) as u32;
     let sizes = Sizes {
         queues: u32::from(queues),
         depth,
-        rings: match engine {
-            Engine::Worker => 1,
-            Engine::Kernel => 2,
-        },
-        consumers: u32::from(queues),
+        rings: 1,
+        consumers: u32::from(queues) * LANES_PER_QUEUE as u32,
         head_len: HEAD_LEN,
         payload_len: session.negotiated().max_payload(),
     };
     let fuse_fd = session.device().as_fd().as_raw_fd() as u32;
     let (mut programs, memory, geometry) =
         Programs::load_shared(sizes, |parks_address| Geometry {
-            engine,
+            engine: Engine::Worker,
             queues: u32::from(queues),
             depth,
             consumers: u32::from(queues),
@@ -91,7 +73,6 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
             parks_address,
         })?;
     tracing::info!(
-        ?engine,
         queues,
         depth,
         map_kib = sizes.map_bytes() >> 10,
@@ -108,52 +89,21 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         describe(session, &shared, &sizes, mount.device.minor);
     }
 
-    let mut threads = Vec::with_capacity(usize::from(queues) + 2);
+    let mut threads = Vec::with_capacity(usize::from(queues) + 1);
     let device = session.device().clone();
-    // The programs take part in every request, and in the end of every entry: they go when the last
-    // queue has ended.
-    let (queues_live, queues_end) = mpsc::channel::<Infallible>();
     threads.push(spawn(
         session,
         "shmfuse-dev".into(),
         |_| Ok(()),
         move |session, thread, ()| {
             let outcome = device_reader(session, &device, thread);
-            // Nothing is ever sent: this waits until the other ends are dropped.
-            let _ = queues_end.recv();
+            // They go with the connection: until then they take part in every request.
             drop(programs);
             outcome
         },
     )?);
-    match engine {
-        Engine::Worker => {
-            for queue in (0..queues).map(QueueId) {
-                let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
-                let make = move || ShmRing::new(queue, memory, geometry);
-                let live = queues_live.clone();
-                threads.push(start_queue(session, queue, &shared.memory, make, live)?);
-            }
-        }
-        Engine::Kernel => {
-            let (registrar, keeper) = Keeper::new();
-            threads.push(spawn(
-                session,
-                "shmfuse-pace".into(),
-                |_| Ok(()),
-                move |_, _, ()| {
-                    keeper.run();
-                    Ok(())
-                },
-            )?);
-            let idle_ms = session.config().poll_idle_ms;
-            for queue in (0..queues).map(QueueId) {
-                let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
-                let registrar = registrar.clone();
-                let make = move || PolledRing::new(queue, memory, geometry, idle_ms, registrar);
-                let live = queues_live.clone();
-                threads.push(start_queue(session, queue, &shared.memory, make, live)?);
-            }
-        }
+    for queue in 0..queues {
+        threads.push(start_queue(session, QueueId(queue), &shared)?);
     }
     Ok(threads)
 }
@@ -182,28 +132,18 @@ fn describe(session: &Session, shared: &Shared, sizes: &Sizes, device_minor: u32
     session::Session::start(control);
 }
 
-/// Starts the thread of one queue, which makes its ring itself. It drops `live` when it ends.
-fn start_queue<R: Ring>(
-    session: &Arc<Session>,
-    queue: QueueId,
-    memory: &Arc<SharedMemory>,
-    make: impl FnOnce() -> Result<R> + Send + 'static,
-    live: Sender<Infallible>,
-) -> Result<ServerThread> {
-    let memory = Arc::clone(memory);
+fn start_queue(session: &Arc<Session>, queue: QueueId, shared: &Shared) -> Result<ServerThread> {
+    let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
     let prepare = move || {
         uring::pin(queue);
-        let entries = EntryMemory::new(queue::chunk(queue, &memory)?);
-        Worker::start(queue, make()?, entries)
+        let entries = EntryMemory::new(ring::chunk(queue, &memory)?);
+        let ring = ShmRing::new(queue, memory, geometry)?;
+        Worker::start(queue, ring, entries)
     };
     spawn(
         session,
         format!("shmfuse-q{}", queue.0),
         move |_| prepare(),
-        move |session, thread, worker: Worker<R>| {
-            let outcome = worker.run(session, thread);
-            drop(live);
-            outcome
-        },
+        move |session, thread, worker| worker.run(session, thread),
     )
 }

@@ -1,11 +1,19 @@
 //! What other threads tell a queue's worker.
 //!
-//! Only the worker may use its ring, so a request that was served elsewhere comes back through a
-//! mailbox, which wakes the worker by the ring's [`Bell`].
+//! Only the worker may use its ring (`IORING_SETUP_SINGLE_ISSUER`), so a request that was served
+//! elsewhere comes back through a mailbox, which wakes the worker by an eventfd that its ring
+//! watches.
 
-use super::{bell::Bell, entry::EntryIndex};
-use crate::fuse::{OwnedExchange, Reply};
-use std::sync::{Arc, Mutex, PoisonError};
+use super::entry::EntryIndex;
+use crate::{
+    error::{Error, Result},
+    fuse::{Errno, OwnedExchange, Reply},
+};
+use rustix::event::{EventfdFlags, eventfd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Mutex, PoisonError},
+};
 
 /// A request that was served on a thread of the blocking pool.
 #[derive(Debug)]
@@ -24,16 +32,22 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Mailbox {
     finished: Mutex<Vec<Finished>>,
-    bell: Arc<dyn Bell>,
+    event: OwnedFd,
 }
 
 impl Mailbox {
-    /// An empty one of the worker that `bell` wakes.
-    pub fn new(bell: Arc<dyn Bell>) -> Self {
-        Self {
+    /// An empty one.
+    ///
+    /// # Errors
+    ///
+    /// What eventfd(2) says.
+    pub fn new() -> Result<Self> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|errno| Error::system("cannot create an eventfd", errno))?;
+        Ok(Self {
             finished: Mutex::default(),
-            bell,
-        }
+            event,
+        })
     }
 
     /// Hands a served request back, and wakes the worker. After the worker has ended: nothing.
@@ -45,28 +59,36 @@ impl Mailbox {
             return;
         }
         drop(queue);
-        self.bell.ring();
+        if let Err(errno) = rustix::io::write(&self.event, &1u64.to_ne_bytes()) {
+            // EAGAIN only: a counter at its maximum can be read, so the worker is awake.
+            tracing::debug!(%errno, "wake-up of a queue's worker");
+        }
     }
 
-    /// Takes everything there is. Called by the worker when it was woken.
+    /// Takes everything there is. Called by the worker when its ring says that the mailbox can
+    /// be read.
     pub fn take(&self) -> Vec<Finished> {
-        // First of all: what is posted after this wakes again.
-        self.bell.heard();
+        // The counter first: what is posted after this read wakes again.
+        let mut counter = [0; 8];
+        if let Err(errno) = rustix::io::read(&self.event, &mut counter)
+            && errno != Errno::AGAIN
+        {
+            tracing::warn!(%errno, "cannot read the mailbox's eventfd");
+        }
         std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl AsFd for Mailbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::uring::bell::EventBell;
-    use std::os::fd::AsFd;
     use transport::wire::InHeader;
-
-    fn mailbox() -> (Mailbox, Arc<EventBell>) {
-        let bell = Arc::new(EventBell::new().unwrap());
-        (Mailbox::new(Arc::clone(&bell) as Arc<dyn Bell>), bell)
-    }
 
     fn finished(entry: u32) -> Finished {
         Finished {
@@ -77,32 +99,32 @@ mod tests {
         }
     }
 
-    fn readable(bell: &EventBell) -> bool {
+    fn readable(mailbox: &Mailbox) -> bool {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(mailbox.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
     }
 
     #[test]
     fn everything_posted_is_taken_once_and_in_order() {
-        let (mailbox, bell) = mailbox();
-        assert!(!readable(&bell));
+        let mailbox = Mailbox::new().unwrap();
+        assert!(!readable(&mailbox));
         for entry in 0..3 {
             mailbox.post(finished(entry));
         }
-        assert!(readable(&bell));
+        assert!(readable(&mailbox));
         let taken: Vec<_> = mailbox.take().iter().map(|f| f.entry.0).collect();
         assert_eq!(taken, [0, 1, 2]);
-        assert!(!readable(&bell));
+        assert!(!readable(&mailbox));
         assert!(mailbox.take().is_empty());
     }
 
     #[test]
     fn what_is_posted_after_a_take_wakes_again() {
-        let (mailbox, bell) = mailbox();
+        let mailbox = Mailbox::new().unwrap();
         mailbox.post(finished(0));
         mailbox.take();
         mailbox.post(finished(1));
-        assert!(readable(&bell));
+        assert!(readable(&mailbox));
     }
 }
