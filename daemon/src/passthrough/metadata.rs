@@ -9,10 +9,7 @@ use super::{
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use nix::unistd::{AccessFlags, faccessat};
 use rustix::{
-    fs::{
-        AtFlags, FileType, Gid, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT,
-        Uid,
-    },
+    fs::{AtFlags, FileType, Gid, Mode, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid},
     io::retry_on_intr,
 };
 use std::{
@@ -93,7 +90,9 @@ impl Passthrough {
             let _acting = changing(&mut thread.creds, &header, keeps, fd)?;
             match &open {
                 Some(open) => retry_on_intr(|| rustix::fs::ftruncate(open, arg.size))?,
-                None => self.truncate(&inode, arg.size)?,
+                // By name, not by a descriptor: to the same length truncate(2) leaves the times alone
+                // on some file systems, ftruncate(2) on none (`do_truncate`, fs/open.c).
+                None => truncate(fd, arg.size)?,
             }
         }
         if valid.intersects(SetattrValid::ATIME | SetattrValid::MTIME) {
@@ -165,14 +164,15 @@ impl Passthrough {
     fn attr_out(&self, inode: &Inode, stat: &Statx) -> transport::wire::AttrOut {
         attr::attr_out(self.attr(inode, stat), self.ttl())
     }
+}
 
-    fn truncate(&self, inode: &Arc<Inode>, size: u64) -> Result<(), Errno> {
-        // A FIFO or a device is not truncated by the kernel; without O_NONBLOCK opening one
-        // could wait.
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
-        let file = self.reopen(inode, flags)?;
-        retry_on_intr(|| rustix::fs::ftruncate(&file, size))
-    }
+fn truncate(fd: BorrowedFd<'_>, size: u64) -> Result<(), Errno> {
+    let size = i64::try_from(size).map_err(|_| Errno::FBIG)?;
+    let path = proc_fd::path(fd);
+    retry_on_intr(|| {
+        nix::unistd::truncate(path.as_c_str(), size)
+            .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    })
 }
 
 /// chown(2) with neither owner nor group comes as a SETATTR of nothing (`iattr_to_fattr`,
