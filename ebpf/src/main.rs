@@ -9,6 +9,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`generations`] | the map of generations |
 //! | [`programs`] | one hook a file |
 //! | [`request`] | the kernel's `struct fuse_req`, as far as we read it (unsafe) |
 //! | [`stats`] | the maps of starts and counters (unsafe: helpers) |
@@ -18,6 +19,7 @@
 #![no_std]
 #![no_main]
 
+mod generations;
 mod programs;
 mod request;
 mod shm;

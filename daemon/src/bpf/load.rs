@@ -1,6 +1,6 @@
 //! The programs of one mount: load, attach, let go.
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{fs, io, os::unix::fs::MetadataExt, sync::Arc};
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -12,7 +12,7 @@ use aya::{
 use transport::{cq::Engine, memory::Geometry};
 
 use super::{
-    Counters,
+    Counters, Generations,
     mapping::MappedArray,
     offsets::Offsets,
     shared::{Reservation, SharedMemory, Sizes},
@@ -47,6 +47,7 @@ pub struct Programs {
     ebpf: Ebpf,
     mount: Array<MapData, u32>,
     counters: Counters,
+    generations: Arc<Generations>,
 }
 
 impl Programs {
@@ -91,9 +92,11 @@ impl Programs {
             Array::try_from(take_map(&mut ebpf, "MOUNT")).expect("MOUNT is an array of u32");
         // The map's descriptor stays with the object: by it others find the counters.
         let stats = MappedArray::new(array_data(&ebpf, "STATS"))?;
+        let generations = Arc::new(Generations::new(array_data(&ebpf, "GENERATIONS"))?);
         Ok(Self {
             ebpf,
             mount,
+            generations,
             counters: Counters::new(stats),
         })
     }
@@ -116,6 +119,12 @@ impl Programs {
     /// What the programs counted.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// The generation words, which the programs and this process move. They outlive this value, and
+    /// are moved by nobody else then.
+    pub fn generations(&self) -> &Arc<Generations> {
+        &self.generations
     }
 
     /// The kernel's numbers for the programs, as `bpftool prog` lists them.

@@ -7,6 +7,7 @@
 //! | [`offsets`] | where the fields of the kernel's structures lie, from its BTF |
 //! | [`mapping`] | array maps as memory of this process (unsafe) |
 //! | [`shared`] | the memory of the ring protocol, mapped and stitched (unsafe) |
+//! | [`words`] | array maps that this process writes too: generations (unsafe) |
 //! | [`observe`] | the maps of another process, to be read |
 //! | [`counters`] | the counted requests, added up over the CPUs |
 //!
@@ -20,7 +21,9 @@ pub mod mapping;
 pub mod observe;
 pub mod offsets;
 pub mod shared;
+pub mod words;
 
 pub use counters::{Counters, OpcodeCounts, Snapshot};
 pub use load::Programs;
 pub use shared::{SharedMemory, Sizes};
+pub use words::Generations;
