@@ -3,7 +3,10 @@
 //! The command line (and `mount -o`) is turned into a [`Config`] once; everything behind it relies
 //! on what stands here and checks nothing again.
 
-use crate::error::{Error, Result};
+use crate::{
+    delay::LowerDelay,
+    error::{Error, Result},
+};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -35,8 +38,13 @@ pub struct Config {
     pub max_background: u16,
     /// What the mount allows and forbids.
     pub mount: MountOptions,
-    /// Slows every lower operation down: for tests of what does not wait for it.
-    pub inject_delay: Option<Duration>,
+    /// Bytes of each payload that lie in a map (shm), a multiple of 4096, 4096 ..= 1 MiB; all of it if
+    /// the payload is no longer.
+    pub head_len: usize,
+    /// Bytes that rings and payloads may take (shm); none given: a quarter of the machine's memory.
+    pub memory_max: Option<u64>,
+    /// Slows lower operations down: for tests of what does not wait for them.
+    pub lower_delay: Option<LowerDelay>,
 }
 
 /// How many stacking file systems are at `path`, as far as its type tells. To be asked before the

@@ -6,6 +6,7 @@
 //! | [`cli`] | the command line: subcommands, options, errors in one line |
 //! | [`config`] | the checked configuration of one mount |
 //! | [`daemonize`] | becoming a daemon, and telling the command that started it |
+//! | [`delay`] | a slow lower file system, for tests |
 //! | [`doctor`] | what this kernel and this user can do, and how to turn on the rest |
 //! | [`error`] | errors with the thing they name and its remedy |
 //! | [`fuse`] | the protocol between kernel and file system, whatever carries it |
@@ -26,6 +27,7 @@ pub mod bpf;
 pub mod cli;
 pub mod config;
 pub mod daemonize;
+pub mod delay;
 pub mod doctor;
 pub mod error;
 pub mod fuse;

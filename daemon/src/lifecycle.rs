@@ -13,6 +13,7 @@
 use crate::{
     config::Config,
     daemonize::Report,
+    delay::Delayed,
     error::{Error, Result},
     fuse::{Backing, BackingId, Device, FileSystem, Session},
     mount::{self, How, Mounted, presence},
@@ -56,7 +57,11 @@ pub enum Announce {
 /// Why there is no mount, or why it ended otherwise than by unmounting or a signal.
 pub fn run(config: Config, announce: Announce) -> Result<()> {
     run_with(config, announce, |config, backing| {
-        Ok(Arc::new(Passthrough::new(config, backing)?))
+        let fs = Arc::new(Passthrough::new(config, backing)?);
+        Ok(match &config.lower_delay {
+            Some(delay) => Arc::new(Delayed::new(fs, delay.clone())),
+            None => fs,
+        })
     })
 }
 

@@ -71,7 +71,9 @@ fn serve(place: &Path, kind: TransportKind) -> ExitCode {
         max_write: 128 << 10,
         max_background: 16,
         mount: MountOptions::default(),
-        inject_delay: None,
+        head_len: 4096,
+        memory_max: None,
+        lower_delay: None,
     };
     log::start(log::Target::Stderr, Level::Info);
     let make = |config: &Config, backing: Arc<dyn Backing>| {

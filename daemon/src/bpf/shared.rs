@@ -93,7 +93,23 @@ impl Sizes {
 
     /// Bytes of ordinary memory, if every payload is used in full.
     pub const fn payload_bytes(&self) -> usize {
-        self.slots() as usize * (self.payload_len - self.head_len)
+        self.slots() as usize * self.rest_bytes()
+    }
+
+    /// Bytes of memory of either kind.
+    pub fn total_bytes(&self) -> u64 {
+        self.map_bytes() as u64 + self.payload_bytes() as u64
+    }
+
+    /// Bytes of ordinary memory behind a payload's head: a huge page, where most of it is used.
+    const fn rest_bytes(&self) -> usize {
+        let len = self.payload_len - self.head_len;
+        if self.rest_is_huge() { HUGE } else { len }
+    }
+
+    /// Whether that memory is to be a huge page: where at least a quarter of it is used.
+    const fn rest_is_huge(&self) -> bool {
+        self.payload_len - self.head_len >= HUGE / 4
     }
 }
 
@@ -191,7 +207,7 @@ impl Reservation {
     fn stitch(&self, slot: usize, heads: BorrowedFd<'_>) -> Result<()> {
         let head_len = self.sizes.head_len;
         let rest = self.payload_offset(slot) + head_len;
-        let rest_len = (self.sizes.payload_len - head_len).next_multiple_of(HUGE);
+        let rest_len = self.sizes.rest_bytes();
         let failed = |errno| {
             Error::system("cannot map memory for the payloads", errno)
                 .with_remedy("less --queue-depth or --max-write, or more memory")
@@ -208,7 +224,9 @@ impl Reservation {
                 )
             }
             .map_err(failed)?;
-            // SAFETY: the mapping of the line above; the advice does not change what it holds.
+        }
+        if self.sizes.rest_is_huge() {
+            // SAFETY: the mapping of the lines above; the advice does not change what it holds.
             let huge = unsafe { madvise(self.at(rest).as_ptr(), rest_len, Advice::LinuxHugepage) };
             if let Err(errno) = huge {
                 tracing::debug!(%errno, "no huge pages for the payloads");

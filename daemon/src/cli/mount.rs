@@ -8,6 +8,7 @@ use super::{
 use crate::{
     config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, stack_depth},
     daemonize,
+    delay::LowerDelay,
     error::{Error, Result},
     lifecycle,
     log::{self, Level},
@@ -17,7 +18,6 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// Options of `shmfuse mount`. Each long one is also an `-o` key.
@@ -69,9 +69,17 @@ pub struct MountArgs {
     /// no syslog]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub log_file: Option<PathBuf>,
-    /// Slow every lower operation down by so many microseconds (for tests)
-    #[arg(long, value_name = "MICROSECONDS", hide = true, value_parser = values::delay)]
-    pub inject_delay_us: Option<Duration>,
+    /// Bytes of each payload of shm that kernel programs can see, a multiple of 4K from 4K to 1M; the
+    /// rest lies in memory that the kernel copies to and from faster
+    #[arg(long, value_name = "BYTES", default_value = "4K", value_parser = values::head_len)]
+    pub head_len: usize,
+    /// Most memory that rings and payloads of shm may take, in bytes; K, M and G may follow the
+    /// number. What does not fit makes the queues less deep [default: a quarter of the machine's]
+    #[arg(long, value_name = "BYTES", value_parser = values::memory)]
+    pub memory_max: Option<u64>,
+    /// Slow lower operations down by a time (us, ms, s), those on files of some names only (for tests)
+    #[arg(long, value_name = "TIME[:NAME]", hide = true, value_parser = values::delay)]
+    pub lower_delay: Option<LowerDelay>,
 }
 
 const AFTER_HELP: &str = "\
@@ -230,7 +238,9 @@ impl Parsed {
             max_write: args.max_write,
             max_background: args.max_background,
             mount: options,
-            inject_delay: args.inject_delay_us,
+            head_len: args.head_len,
+            memory_max: args.memory_max,
+            lower_delay: args.lower_delay,
         })
     }
 }
@@ -278,6 +288,7 @@ fn mountpoint(path: &Path) -> Result<PathBuf> {
 mod tests {
     use super::*;
     use crate::config::TransportKind;
+    use std::time::Duration;
 
     fn parsed(line: &str) -> Result<Parsed, Failure> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
@@ -288,7 +299,7 @@ mod tests {
     fn every_long_option_is_an_o_key() {
         let line = "/a /b -o transport=uring,data=copy,cache=ttl=1.5,threads=3,queue_depth=4,\
                     max-write=64K,max_background=7,log-level=debug,log_file=/x,foreground,\
-                    inject_delay_us=5";
+                    head_len=8K,memory_max=1G,lower_delay=5ms:x*";
         let args = parsed(line).unwrap().args;
         assert_eq!(args.transport, TransportChoice::Only(TransportKind::Uring));
         assert_eq!(args.data, DataChoice::Copy);
@@ -296,7 +307,8 @@ mod tests {
         assert_eq!((args.threads, args.queue_depth), (Some(3), 4));
         assert_eq!((args.max_write, args.max_background), (64 << 10, 7));
         assert_eq!(args.log_file.as_deref(), Some(Path::new("/x")));
-        assert_eq!(args.inject_delay_us, Some(Duration::from_micros(5)));
+        assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
+        assert_eq!(args.lower_delay, values::delay("5ms:x*").ok());
         assert!(args.foreground);
     }
 

@@ -1,6 +1,10 @@
 //! Values of options: sizes with a suffix, times, names. Each parser says what it would have taken.
 
-use crate::config::{CachePolicy, DataChoice, TransportChoice, TransportKind};
+use crate::{
+    config::{CachePolicy, DataChoice, TransportChoice, TransportKind},
+    delay::{LowerDelay, NamePattern},
+    fuse::negotiate::PAYLOAD_MAX,
+};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -9,8 +13,10 @@ use std::{ops::RangeInclusive, time::Duration};
 pub const MAX_WRITE: RangeInclusive<u32> = 4096..=1 << 20;
 /// The longest time `--cache ttl=` takes, in seconds.
 pub const TTL_MAX_SECONDS: f64 = 1e9;
-/// The longest time `--inject-delay-us` takes, in microseconds.
-pub const DELAY_MAX_US: u64 = 60_000_000;
+/// The longest time `--lower-delay` takes.
+pub const DELAY_MAX: Duration = Duration::from_secs(60);
+/// What `--head-len` takes, in bytes: a page of the map, up to the longest payload.
+pub const HEAD_LEN: RangeInclusive<u32> = 4096..=PAYLOAD_MAX as u32;
 
 /// Bytes: a whole number with an optional suffix K (1024) or M (1024 K), in either case.
 ///
@@ -18,17 +24,33 @@ pub const DELAY_MAX_US: u64 = 60_000_000;
 ///
 /// What is wrong with the text.
 pub fn bytes(text: &str) -> Result<u32, String> {
-    let (digits, unit) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
-        _ => (text, 1),
-    };
-    whole(digits)
-        .and_then(|number| number.checked_mul(unit))
+    scaled(text, "kKmM")
         .and_then(|number| u32::try_from(number).ok())
         .ok_or_else(|| {
             "not a number of bytes below 4 GiB; K and M may follow, as in 128K".to_owned()
         })
+}
+
+/// `--memory-max`: bytes, with G (1024 M) as well.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn memory(text: &str) -> Result<u64, String> {
+    scaled(text, "kKmMgG")
+        .ok_or_else(|| "not a number of bytes; K, M and G may follow, as in 64M".to_owned())
+}
+
+/// A whole number, and one of the suffixes that are allowed.
+fn scaled(text: &str, suffixes: &str) -> Option<u64> {
+    let suffix = text.chars().last().filter(|&last| suffixes.contains(last));
+    let unit = match suffix.map(|suffix| suffix.to_ascii_uppercase()) {
+        Some('K') => 1 << 10,
+        Some('M') => 1 << 20,
+        Some('G') => 1 << 30,
+        _ => 1,
+    };
+    whole(&text[..text.len() - suffix.map_or(0, char::len_utf8)])?.checked_mul(unit)
 }
 
 /// `--max-write`: a multiple of 4096 within [`MAX_WRITE`].
@@ -40,6 +62,20 @@ pub fn max_write(text: &str) -> Result<u32, String> {
     let number = bytes(text)?;
     if MAX_WRITE.contains(&number) && number.is_multiple_of(4096) {
         Ok(number)
+    } else {
+        Err("not a multiple of 4K between 4K and 1M".to_owned())
+    }
+}
+
+/// `--head-len`: a multiple of 4096 within [`HEAD_LEN`].
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn head_len(text: &str) -> Result<usize, String> {
+    let number = bytes(text)?;
+    if HEAD_LEN.contains(&number) && number.is_multiple_of(4096) {
+        Ok(number as usize)
     } else {
         Err("not a multiple of 4K between 4K and 1M".to_owned())
     }
@@ -87,16 +123,33 @@ pub fn cache(text: &str) -> Result<CachePolicy, String> {
     }
 }
 
-/// `--inject-delay-us`: a whole number of microseconds up to [`DELAY_MAX_US`].
+/// `--lower-delay`: a whole number with its unit (us, ms or s) up to [`DELAY_MAX`], and behind a
+/// colon the names it is for.
 ///
 /// # Errors
 ///
 /// What is wrong with the text.
-pub fn delay(text: &str) -> Result<Duration, String> {
-    whole(text)
-        .filter(|&number| number <= DELAY_MAX_US)
-        .map(Duration::from_micros)
-        .ok_or_else(|| format!("not a number of microseconds up to {DELAY_MAX_US}"))
+pub fn delay(text: &str) -> Result<LowerDelay, String> {
+    let (time, names) = match text.split_once(':') {
+        Some((time, names)) => (time, Some(names)),
+        None => (text, None),
+    };
+    let unit = time.trim_start_matches(|char: char| char.is_ascii_digit());
+    let number = whole(&time[..time.len() - unit.len()]);
+    let time = number.and_then(|number| match unit {
+        "us" => Some(Duration::from_micros(number)),
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        _ => None,
+    });
+    let time = time.filter(|&time| time <= DELAY_MAX).ok_or_else(|| {
+        "not a time up to 60s; us, ms or s belongs behind it, and :NAME may follow, as in 50ms:slow*"
+            .to_owned()
+    })?;
+    Ok(LowerDelay {
+        time,
+        names: names.map(NamePattern::new),
+    })
 }
 
 /// A whole number within `range`.
@@ -159,6 +212,27 @@ mod tests {
         assert_eq!(max_write("1M"), Ok(1 << 20));
         for text in ["0", "4095", "5000", "1028K", "2M"] {
             assert!(max_write(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bound_of_memory_may_be_in_gibibytes() {
+        assert_eq!(memory("2g"), Ok(2 << 30));
+        assert_eq!(memory("1048576"), Ok(1 << 20));
+        for text in ["", "G", "1T", "-1M", "1.5G", "99999999999G"] {
+            assert!(memory(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_delay_has_a_unit_and_may_be_for_some_names_only() {
+        let (time, names) = (Duration::from_millis(1), None);
+        assert_eq!(delay("1ms"), Ok(LowerDelay { time, names }));
+        let names = Some(NamePattern::new("a:b*"));
+        let time = Duration::from_micros(50_000);
+        assert_eq!(delay("50000us:a:b*"), Ok(LowerDelay { time, names }));
+        for text in ["", "1", "ms", "-1ms", "1.5ms", "61s", "1h", ":a", "1é"] {
+            assert!(delay(text).is_err(), "{text}");
         }
     }
 

@@ -1,7 +1,11 @@
 //! io_uring, and FUSE over it.
 
 use super::Check;
-use crate::{error::why, select::ENABLE_URING};
+use crate::{
+    error::why,
+    select::ENABLE_URING,
+    serve::{shm, uring::probe},
+};
 use io_uring::{Builder, IoUring, cqueue, squeue};
 use std::{fs, os::fd::AsRawFd as _};
 
@@ -42,6 +46,7 @@ pub fn examine() -> Vec<Check> {
             newer,
         ),
         switch(),
+        memory(),
     ]
 }
 
@@ -81,6 +86,21 @@ fn attached() -> Result<String, String> {
         .build(1)
         .map(|_ring| String::new())
         .map_err(|error| why(&error))
+}
+
+/// What the rings of a mount take if nobody says otherwise.
+fn memory() -> Check {
+    let plan = probe::possible_cpus()
+        .and_then(|queues| shm::sizing::plan_by_default(queues.into()))
+        .map(|plan| plan.to_string())
+        .map_err(|error| error.to_string());
+    Check::tried(
+        AREA,
+        "memory",
+        plan,
+        "transport shm with default options (--queue-depth, --max-write, --head-len, --memory-max)",
+        "less --queue-depth or --max-write, or another --memory-max",
+    )
 }
 
 /// The switch of FUSE over io_uring.

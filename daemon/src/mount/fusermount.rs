@@ -203,7 +203,9 @@ mod tests {
             max_write: 4096,
             max_background: 1,
             mount: MountOptions::default(),
-            inject_delay: None,
+            head_len: 4096,
+            memory_max: None,
+            lower_delay: None,
         }
     }
 

@@ -274,9 +274,6 @@ impl FileSystem for Passthrough {
     }
 
     fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
-        if let Some(delay) = self.config.inject_delay {
-            std::thread::sleep(delay);
-        }
         self.dispatch(thread, exchange)
     }
 

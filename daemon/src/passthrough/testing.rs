@@ -87,7 +87,9 @@ impl Scratch {
             max_background: 1,
             mount: MountOptions::default(),
             lower_stack_depth: 0,
-            inject_delay: None,
+            head_len: 4096,
+            memory_max: None,
+            lower_delay: None,
         };
         let backing = Arc::new(FakeBacking::default());
         let fs = Passthrough::new(&config, Arc::clone(&backing) as _).unwrap();

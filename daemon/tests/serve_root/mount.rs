@@ -53,7 +53,9 @@ impl Mount {
             max_write: 1 << 20,
             max_background: 12,
             mount: MountOptions::default(),
-            inject_delay: None,
+            head_len: 4096,
+            memory_max: None,
+            lower_delay: None,
         };
         change(&mut config);
 

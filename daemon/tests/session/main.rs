@@ -29,7 +29,9 @@ fn config() -> Config {
         max_write: 65536,
         max_background: 12,
         mount: MountOptions::default(),
-        inject_delay: None,
+        head_len: 4096,
+        memory_max: None,
+        lower_delay: None,
     }
 }
 

@@ -159,7 +159,9 @@ pub fn serve_at(mountpoint: &Path, fs: Arc<TestFs>, options: Options) -> Result<
         max_write: 1 << 20,
         max_background: 64,
         mount: MountOptions::default(),
-        inject_delay: None,
+        head_len: 4096,
+        memory_max: None,
+        lower_delay: None,
     };
     let session = Session::handshake(device, fs, Arc::new(config), options.kind)?;
     serve::start(session)

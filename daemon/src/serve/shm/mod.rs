@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`setup`] | an io_uring in memory of ours (unsafe) |
+//! | [`sizing`] | how much memory a mount gets |
 //! | [`ring`] | a queue's ring in map memory, where a kernel program takes part (unsafe) |
 //!
 //! Everything else, from the worker's loop to the pool for requests that block, is the uring
@@ -10,6 +11,7 @@
 
 pub mod ring;
 pub mod setup;
+pub mod sizing;
 
 use super::{
     ServerThread, device_reader, spawn,
@@ -28,15 +30,12 @@ use std::{
 };
 use transport::{
     cq::Engine,
-    layout::{LANES_PER_QUEUE, MAGIC, MAX_DEPTH},
+    layout::MAGIC,
     memory::{Geometry, Memory},
     session,
     version::Version,
     wire::InitFlags,
 };
-
-/// Bytes of each payload that lie in a map.
-const HEAD_LEN: usize = 4096;
 
 /// What a mount with this transport holds on to.
 #[derive(Debug)]
@@ -52,15 +51,9 @@ struct Shared {
 /// As [`uring::start`], and as [`Programs::load_shared`].
 pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     let queues = probe::possible_cpus()?;
-    let depth = session.config().queue_depth.min(MAX_DEPTH) as u32;
-    let sizes = Sizes {
-        queues: u32::from(queues),
-        depth,
-        rings: 1,
-        consumers: u32::from(queues) * LANES_PER_QUEUE as u32,
-        head_len: HEAD_LEN,
-        payload_len: session.negotiated().max_payload(),
-    };
+    let payload_len = session.negotiated().max_payload();
+    let plan = sizing::plan(session.config(), u32::from(queues), payload_len)?;
+    let (sizes, depth) = (plan.sizes, plan.sizes.depth);
     let fuse_fd = session.device().as_fd().as_raw_fd() as u32;
     let (mut programs, memory, geometry) =
         Programs::load_shared(sizes, |parks_address| Geometry {
@@ -72,13 +65,7 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
             cookie: std::process::id() as u16,
             parks_address,
         })?;
-    tracing::info!(
-        queues,
-        depth,
-        map_kib = sizes.map_bytes() >> 10,
-        payload_mib = sizes.payload_bytes() >> 20,
-        "shared memory"
-    );
+    tracing::info!("shared memory: {plan}");
     let shared = Shared {
         memory: Arc::new(memory),
         geometry,
