@@ -14,6 +14,7 @@
 //! | [`log`] | where the log goes |
 //! | [`mount`] | mounting and unmounting, by the kernel or by fusermount3; the mount table |
 //! | [`passthrough`] | the file system: every operation on the lower directory |
+//! | [`privilege`] | what the threads of a mount let go of once it is set up |
 //! | [`probe`] | whether a mount answers |
 //! | [`select`] | which transport serves a mount |
 //! | [`serve`] | the transports: classic, splice, uring, shm |
@@ -35,6 +36,7 @@ pub mod lifecycle;
 pub mod log;
 pub mod mount;
 pub mod passthrough;
+pub mod privilege;
 pub mod probe;
 pub mod select;
 pub mod serve;

@@ -18,6 +18,7 @@ use crate::{
     fuse::{Backing, BackingId, Device, FileSystem, Session},
     mount::{self, How, Mounted, presence},
     passthrough::Passthrough,
+    privilege,
     probe::{self, Answer, Probe},
     select, serve,
     signals::Signals,
@@ -162,6 +163,7 @@ impl Serving {
         backing.0.get_or_init(|| device.clone());
         let session = Session::handshake(device, fs, config, kind)?;
         let server = serve::start(Arc::clone(&session))?;
+        privilege::settle_main()?;
         let (ended, writer) =
             io::pipe().map_err(|error| Error::system("cannot make a pipe", error))?;
         let waiter = thread::Builder::new()

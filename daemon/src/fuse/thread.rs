@@ -28,6 +28,17 @@ impl ServeThread {
         })
     }
 
+    /// Lets go of every privilege that serving does not take ([`crate::privilege`]), for good. To
+    /// be called when all that the thread serves with has been made: rings, mappings.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`privilege::settle_server`](crate::privilege::settle_server).
+    pub fn settle(&mut self) -> crate::error::Result<()> {
+        self.creds.settle(crate::privilege::settle_server()?);
+        Ok(())
+    }
+
     /// Whether the application that waits for the current request has been interrupted. A system
     /// call that fails with `EINTR` is to be repeated unless it has.
     pub fn interrupted(&self) -> bool {

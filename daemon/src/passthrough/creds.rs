@@ -41,8 +41,9 @@ pub struct ThreadCreds {
     /// The daemon's own.
     uid: u32,
     gid: u32,
-    /// Whether the thread may take another identity (CAP_SETUID, CAP_SETGID and CAP_SETPCAP). An
-    /// unprivileged daemon serves only the user who runs it.
+    /// Whether the thread may take another identity (CAP_SETUID, CAP_SETGID, and
+    /// `SECBIT_NO_SETUID_FIXUP` or the CAP_SETPCAP to set it). An unprivileged daemon serves only
+    /// the user who runs it.
     can_switch: bool,
     /// What the thread can have effective, and what it has now.
     full: CapabilitySets,
@@ -65,13 +66,18 @@ impl ThreadCreds {
         rustix::process::umask(Mode::empty());
         let full = capabilities(None)
             .map_err(|e| Error::system("cannot read a serving thread's capabilities", e))?;
-        let needed = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP;
+        let bits = capabilities_secure_bits()
+            .map_err(|e| Error::system("cannot read a serving thread's securebits", e))?;
+        // A thread that another serving thread has started has its securebits, and no CAP_SETPCAP.
+        let is_fixed = bits.contains(CapabilitiesSecureBits::NO_SETUID_FIXUP);
+        let mut needed = CapabilitySet::SETUID | CapabilitySet::SETGID;
+        needed.set(CapabilitySet::SETPCAP, !is_fixed);
         let can_switch = full.effective.contains(needed);
         if can_switch {
-            let bits = capabilities_secure_bits()
-                .map_err(|e| Error::system("cannot read a serving thread's securebits", e))?;
-            set_capabilities_secure_bits(bits | CapabilitiesSecureBits::NO_SETUID_FIXUP)
-                .map_err(|e| Error::system("cannot set SECBIT_NO_SETUID_FIXUP", e))?;
+            if !is_fixed {
+                set_capabilities_secure_bits(bits | CapabilitiesSecureBits::NO_SETUID_FIXUP)
+                    .map_err(|e| Error::system("cannot set SECBIT_NO_SETUID_FIXUP", e))?;
+            }
             set_thread_groups(&[])
                 .map_err(|e| Error::system("cannot drop supplementary groups", e))?;
         }
@@ -84,6 +90,12 @@ impl ThreadCreds {
             umask: 0,
             _not_send: std::marker::PhantomData,
         })
+    }
+
+    /// Takes note that the thread has these capabilities from now on, and no others.
+    pub(crate) fn settle(&mut self, left: CapabilitySets) {
+        self.full = left;
+        self.effective = left.effective;
     }
 
     /// Takes the identity of the request's caller until the guard is dropped: what is created

@@ -104,6 +104,7 @@ pub fn spawn<T>(
         let prepared = registered.and_then(|registered| {
             let mut thread = ServeThread::enter()?;
             let made = prepare(&mut thread)?;
+            thread.settle()?;
             Ok((registered, thread, made))
         });
         let (_registered, mut thread, made) = match prepared {

@@ -199,6 +199,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "security",
+        what: "what docs/security.md claims: privileges, reach, ways out, users",
+        action: RootTests(&["--package", "shmfuse", "--test", "security_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "soak",
         what: "mixed load on mounts",
         action: RootTests(&["--package", "shmfuse", "--test", "soak_root"]),
