@@ -47,6 +47,29 @@ pub struct Config {
     pub lower_delay: Option<LowerDelay>,
 }
 
+impl Config {
+    /// The plainest mount of `lower` at `mountpoint`: data copied, nothing believed, one thread, one
+    /// entry a queue, on the transport that is found. What is to be otherwise is set in the result.
+    pub fn plain(lower: impl Into<PathBuf>, mountpoint: impl Into<PathBuf>) -> Self {
+        Self {
+            lower: lower.into(),
+            lower_stack_depth: 0,
+            mountpoint: mountpoint.into(),
+            transport: TransportChoice::Auto,
+            data: DataChoice::Copy,
+            cache: CachePolicy::Strict,
+            threads: 1,
+            queue_depth: 1,
+            max_write: 1 << 20,
+            max_background: 12,
+            mount: MountOptions::default(),
+            head_len: 4096,
+            memory_max: None,
+            lower_delay: None,
+        }
+    }
+}
+
 /// How many stacking file systems are at `path`, as far as its type tells. To be asked before the
 /// mount: afterwards the path may lead into it.
 ///

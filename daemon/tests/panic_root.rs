@@ -9,7 +9,7 @@ use common::{
     watchdog::{guard_mountpoint, release_mountpoint},
 };
 use shmfuse::{
-    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
+    config::{Config, TransportChoice, TransportKind},
     fuse::{Answer, Backing, Exchange, FileSystem, Negotiated, ServeThread},
     lifecycle::{Announce, run_with},
     log::{self, Level},
@@ -60,20 +60,10 @@ impl FileSystem for Fragile {
 /// The daemon of the test, in the foreground.
 fn serve(place: &Path, kind: TransportKind) -> ExitCode {
     let config = Config {
-        lower: place.join("lower"),
-        lower_stack_depth: 0,
-        mountpoint: place.join("mnt"),
         transport: TransportChoice::Only(kind),
-        data: DataChoice::Copy,
-        cache: CachePolicy::Strict,
         threads: 2,
         queue_depth: 4,
-        max_write: 128 << 10,
-        max_background: 16,
-        mount: MountOptions::default(),
-        head_len: 4096,
-        memory_max: None,
-        lower_delay: None,
+        ..Config::plain(place.join("lower"), place.join("mnt"))
     };
     log::start(log::Target::Stderr, Level::Info);
     let make = |config: &Config, backing: Arc<dyn Backing>| {

@@ -192,20 +192,8 @@ mod tests {
 
     fn config(lower: &str) -> Config {
         Config {
-            lower: lower.into(),
-            lower_stack_depth: 0,
-            mountpoint: "/m".into(),
-            transport: crate::config::TransportChoice::Auto,
             data: crate::config::DataChoice::Auto,
-            cache: crate::config::CachePolicy::Strict,
-            threads: 2,
-            queue_depth: 1,
-            max_write: 4096,
-            max_background: 1,
-            mount: MountOptions::default(),
-            head_len: 4096,
-            memory_max: None,
-            lower_delay: None,
+            ..Config::plain(lower, "/m")
         }
     }
 

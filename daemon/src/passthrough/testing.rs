@@ -2,7 +2,7 @@
 
 use super::Passthrough;
 use crate::{
-    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice},
+    config::{CachePolicy, Config, DataChoice},
     fuse::{Backing, BackingId, Errno, FileSystem, Negotiated, ServeThread, testing::FakeExchange},
 };
 use rustix::fs::OFlags;
@@ -76,20 +76,9 @@ impl Scratch {
     pub(super) fn with(place: &Path, data: DataChoice, cache: CachePolicy) -> Self {
         let dir = TempDir::new_in(place).unwrap();
         let config = Config {
-            lower: dir.path().to_owned(),
-            mountpoint: PathBuf::from("/nowhere"),
-            transport: TransportChoice::Auto,
             data,
             cache,
-            threads: 1,
-            queue_depth: 1,
-            max_write: 1 << 20,
-            max_background: 1,
-            mount: MountOptions::default(),
-            lower_stack_depth: 0,
-            head_len: 4096,
-            memory_max: None,
-            lower_delay: None,
+            ..Config::plain(dir.path(), "/nowhere")
         };
         let backing = Arc::new(FakeBacking::default());
         let fs = Passthrough::new(&config, Arc::clone(&backing) as _).unwrap();

@@ -3,7 +3,7 @@
 use crate::echo::Echo;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use shmfuse::{
-    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
+    config::{Config, TransportChoice, TransportKind},
     fuse::{Device, Session},
     serve::{self, Server},
 };
@@ -42,20 +42,10 @@ impl Mount {
         std::fs::write(&lower, "").expect("the lower file");
         std::fs::create_dir(&mountpoint).expect("the mountpoint");
         let mut config = Config {
-            lower: dir.path().into(),
-            lower_stack_depth: 0,
-            mountpoint: mountpoint.clone(),
             transport: TransportChoice::Only(kind),
-            data: DataChoice::Copy,
-            cache: CachePolicy::Strict,
             threads: 3,
             queue_depth: 4,
-            max_write: 1 << 20,
-            max_background: 12,
-            mount: MountOptions::default(),
-            head_len: 4096,
-            memory_max: None,
-            lower_delay: None,
+            ..Config::plain(dir.path(), &mountpoint)
         };
         change(&mut config);
 

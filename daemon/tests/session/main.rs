@@ -8,7 +8,7 @@ use fake::{ANSWERS, Fake, PANICS, TOO_LONG, WAITS};
 use kernel::{Kernel, device};
 use proptest::prelude::*;
 use shmfuse::{
-    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
+    config::{Config, DataChoice, TransportChoice, TransportKind},
     error::Error,
     fuse::{Errno, Session},
     serve::{self, Server},
@@ -18,20 +18,9 @@ use transport::wire::*;
 
 fn config() -> Config {
     Config {
-        lower: "/".into(),
-        lower_stack_depth: 0,
-        mountpoint: "/".into(),
         transport: TransportChoice::Only(TransportKind::Classic),
-        data: DataChoice::Copy,
-        cache: CachePolicy::Strict,
-        threads: 1,
-        queue_depth: 1,
         max_write: 65536,
-        max_background: 12,
-        mount: MountOptions::default(),
-        head_len: 4096,
-        memory_max: None,
-        lower_delay: None,
+        ..Config::plain("/", "/")
     }
 }
 

@@ -6,7 +6,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 use shmfuse::{
-    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, TransportKind},
+    config::{Config, TransportChoice, TransportKind},
     error::Result,
     fuse::{Device, Session},
     select,
@@ -148,20 +148,11 @@ pub fn serve_at(mountpoint: &Path, fs: Arc<TestFs>, options: Options) -> Result<
     )
     .expect("mount(2)");
     let config = Config {
-        lower: "/".into(),
-        lower_stack_depth: 0,
-        mountpoint: mountpoint.into(),
         transport: TransportChoice::Only(options.kind),
-        data: DataChoice::Copy,
-        cache: CachePolicy::Strict,
         threads: 4,
         queue_depth: options.depth,
-        max_write: 1 << 20,
         max_background: 64,
-        mount: MountOptions::default(),
-        head_len: 4096,
-        memory_max: None,
-        lower_delay: None,
+        ..Config::plain("/", mountpoint)
     };
     let session = Session::handshake(device, fs, Arc::new(config), options.kind)?;
     serve::start(session)
