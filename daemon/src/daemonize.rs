@@ -1,4 +1,5 @@
-//! Becoming a daemon: the command returns when the mount answers, with the status that says so.
+//! Becoming a daemon: the command returns when the mount answers, with the status that says so. In
+//! the foreground, who supervises the process is told.
 //!
 //! The process forks while it has one thread and neither an io_uring nor a BPF program: none of
 //! these passes a fork whole. The child serves. The parent waits for one message on a pipe, sees
@@ -19,6 +20,13 @@ use rustix::process::Signal;
 use std::{
     fs::OpenOptions,
     io::{self, PipeReader, PipeWriter, Read as _, Write as _},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            ffi::OsStrExt as _,
+            net::{SocketAddr, UnixDatagram},
+        },
+    },
     path::Path,
     time::{Duration, Instant},
 };
@@ -56,6 +64,31 @@ impl Report {
             .and_then(|()| rustix::stdio::dup2_stdout(&null))
             .and_then(|()| rustix::stdio::dup2_stderr(&null))
             .map_err(|errno| Error::system("cannot let go of the terminal", errno))
+    }
+}
+
+/// Tells who supervises this process that the mount answers, if there is somebody who asked to be
+/// told (sd_notify(3): a datagram to the socket that `NOTIFY_SOCKET` names; an abstract one begins
+/// with '@').
+pub fn tell_supervisor() {
+    let Some(name) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name),
+        _ => SocketAddr::from_pathname(&name),
+    };
+    let told = address.and_then(|address| {
+        let socket = UnixDatagram::unbound()?;
+        // One that does not listen must not hang a file system.
+        socket.set_nonblocking(true)?;
+        socket.send_to_addr(b"READY=1\nSTATUS=serving\n", &address)
+    });
+    if let Err(error) = told {
+        tracing::warn!(
+            "cannot tell {} that the mount answers: {error}",
+            name.display()
+        );
     }
 }
 

@@ -101,6 +101,7 @@ pub fn run_with(
                     };
                 }
             }
+            crate::daemonize::tell_supervisor();
         }
         Announce::Parent(report) => report.ready()?,
     }

@@ -18,7 +18,10 @@ use nix::{
 use shmfuse::mount::{presence, table::MountTable};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, chown},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::UnixDatagram,
+    },
     path::PathBuf,
     process::{Command, Output},
     thread,
@@ -310,6 +313,26 @@ fn mount_and_fstab_know_the_type() {
         "{one}"
     );
     assert!(two.starts_with("ro,"), "{two}");
+}
+
+#[test]
+#[ignore = "root"]
+fn a_supervisor_is_told_when_the_mount_answers() {
+    let place = Place::new("supervisor");
+    let path = place.dir.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let mut daemon = Command::new(PROGRAM)
+        .args(["mount", "-f"])
+        .args([&place.lower, &place.mnt])
+        .env("NOTIFY_SOCKET", &path)
+        .spawn()
+        .expect("the daemon");
+    let mut message = [0; 64];
+    let len = socket.recv(&mut message).expect("a message");
+    assert!(message[..len].starts_with(b"READY=1\n"));
+    assert!(place.reads());
+    succeeds(&place.umount(&[]));
+    assert!(daemon.wait().expect("its end").success());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | `demo` | [`demo`] | from a clone to a table: real work through every transport |
 //! | `bench` | [`demo`] | the comparison in full |
 //! | `bpf` | [`bpf`] | the eBPF object in the repository: made anew, or checked |
+//! | `package` | [`package`] | the Debian package, and a try of it |
 //! | `tidy` | [`tidy`] | the house rules that no other tool checks |
 //! | `verify` | [`verify`] | the models of the ring protocol, and their mutants |
 //!
@@ -17,6 +18,7 @@
 mod bpf;
 mod demo;
 mod descendants;
+mod package;
 mod process;
 mod setup;
 mod test;
@@ -45,6 +47,7 @@ enum Task {
     Demo(demo::DemoArgs),
     Bench(demo::BenchArgs),
     Bpf(bpf::Args),
+    Package(package::Args),
     Tidy(tidy::Args),
     Verify(verify::Args),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::demo(&workspace, &args),
         Task::Bench(args) => demo::bench(&workspace, &args),
         Task::Bpf(args) => bpf::run(&workspace, &args),
+        Task::Package(args) => package::run(&workspace, &args),
         Task::Tidy(args) => tidy::run(&workspace, &args),
         Task::Verify(args) => verify::run(&workspace, &args),
     };

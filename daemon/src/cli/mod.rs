@@ -110,5 +110,6 @@ fn describe(error: &anyhow::Error) -> String {
 fn called_as_helper(args: &[OsString]) -> bool {
     args.first()
         .and_then(|name| Path::new(name).file_name())
-        .is_some_and(|name| name.as_encoded_bytes().ends_with(b"mount.fuse.shmfuse"))
+        .map(|name| name.as_encoded_bytes())
+        .is_some_and(|name| name == b"mount.fuse.shmfuse" || name == b"mount.shmfuse")
 }

@@ -5,7 +5,7 @@
 //! | [`packages`] | the table of programs, each with its Debian package and its reason |
 //! | [`toolchain`] | the eBPF toolchain: where it goes, what it consists of |
 //! | [`compiler`] | where its compiler comes from |
-//! | [`tools`] | programs for tests that come from crates.io |
+//! | [`tools`] | programs for tests and packaging that come from crates.io |
 //!
 //! It changes nothing but that: no kernel setting, no service, no user's toolchain. Run again, it
 //! finds everything there and is done in a moment.
@@ -13,7 +13,7 @@
 mod compiler;
 mod packages;
 mod toolchain;
-mod tools;
+pub mod tools;
 
 use std::process::ExitCode;
 

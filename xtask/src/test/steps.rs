@@ -114,6 +114,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "package",
+        what: "the Debian package: made, installed for a try, mounted by, removed; cargo install",
+        action: Xtask(&["package", "--dev", "--check"]),
+        limit_minutes: 20,
+    },
+    Step {
         name: "bpf-root",
         what: "the kernel programs in the running kernel",
         action: RootTests(&["--package", "shmfuse", "--test", "bpf_root"]),
