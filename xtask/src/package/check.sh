@@ -2,14 +2,14 @@
 # system, with a layer over it that takes all changes, becomes the root of a real installation.
 package=$1 place=$2
 layer=$(mktemp -d /dev/shm/shmfuse-package.XXXXXX)
-trap 'umount -R "$place/root" 2>/dev/null; rm -rf "$layer"' EXIT
-mkdir "$layer/upper" "$layer/work" "$place/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$layer/upper,workdir=$layer/work" "$place/root"
-for dir in dev proc sys; do mount --rbind /$dir "$place/root/$dir"; done
-mount -t tmpfs tmpfs "$place/root/tmp"
-cp "$package" "$place/root/tmp/shmfuse.deb"
+trap 'umount -R "$place/image" 2>/dev/null; rm -rf "$layer"' EXIT
+mkdir "$layer/upper" "$layer/work" "$place/image"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$layer/upper,workdir=$layer/work" "$place/image"
+for dir in dev proc sys; do mount --rbind /$dir "$place/image/$dir"; done
+mount -t tmpfs tmpfs "$place/image/tmp"
+cp "$package" "$place/image/tmp/shmfuse.deb"
 
-chroot "$place/root" bash -euo pipefail -c '
+chroot "$place/image" bash -euo pipefail -c '
     cd /tmp
     dpkg --install shmfuse.deb >log 2>&1 || { cat log; exit 1; }
     dpkg --verify shmfuse
