@@ -12,6 +12,7 @@
 //! | [`generations`] | the map of generations |
 //! | [`programs`] | one hook a file |
 //! | [`request`] | the kernel's `struct fuse_req`, as far as we read it (unsafe) |
+//! | [`changes`] | what others change on the lower file system (unsafe) |
 //! | [`stats`] | the maps of starts and counters (unsafe: helpers) |
 //!
 //! A panic has nowhere to go: `cargo xtask bpf` refuses an object in which one is left. Indices are
@@ -19,6 +20,7 @@
 #![no_std]
 #![no_main]
 
+mod changes;
 mod generations;
 mod programs;
 mod request;

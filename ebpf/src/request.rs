@@ -22,9 +22,23 @@ static MOUNT: Array<u32> = Array::with_max_entries(1, 0);
 
 /// An offset in bytes that user space sets before it loads the program.
 #[repr(transparent)]
-struct FieldOffset(u32);
+pub struct FieldOffset(u32);
 
 impl FieldOffset {
+    /// Before user space sets it.
+    pub const UNSET: Self = Self(0);
+
+    /// Loads a `T` that lies at this offset of the kernel structure at `base`.
+    ///
+    /// # Safety
+    ///
+    /// As [`load`].
+    #[inline(always)]
+    pub unsafe fn load<T: Copy>(&self, base: *const u8) -> T {
+        // SAFETY: by the caller's promise
+        unsafe { load(base, self) }
+    }
+
     /// The value set at load time; the verifier takes it for a constant.
     #[inline(always)]
     fn get(&self) -> usize {

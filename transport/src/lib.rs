@@ -31,6 +31,7 @@
 //! | [`lane`] | index rings from the program to a consumer |
 //! | [`park`] | sleeping without losing a wake-up |
 //! | [`program`] | the program's side, whole |
+//! | [`changes`] | reports of changes that others make below the mount |
 //! | [`consumer`] | the daemon's side, whole |
 //! | [`restart`] | taking over from a consumer that has ended |
 //! | [`session`] | running or closing |
@@ -45,6 +46,7 @@
 //! | `testing` | a mount's memory on the heap (feature "testing") |
 #![no_std]
 
+pub mod changes;
 pub mod consumer;
 pub mod counters;
 pub mod cq;

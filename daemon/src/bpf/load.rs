@@ -12,7 +12,7 @@ use aya::{
 use transport::{cq::Engine, memory::Geometry};
 
 use super::{
-    Counters, Generations,
+    Counters, Generations, changes,
     mapping::MappedArray,
     offsets::Offsets,
     shared::{Reservation, SharedMemory, Sizes},
@@ -45,6 +45,7 @@ const CANNOT_LOAD: &str = "loading kernel programs takes root, or CAP_BPF and CA
 /// Linux 6.14 with `CONFIG_DEBUG_INFO_BTF` and `CONFIG_BPF_EVENTS`.
 pub struct Programs {
     ebpf: Ebpf,
+    btf: Btf,
     mount: Array<MapData, u32>,
     counters: Counters,
     generations: Arc<Generations>,
@@ -62,7 +63,7 @@ impl Programs {
     pub fn load() -> Result<Self> {
         let (mut ebpf, btf) = open_object(None)?;
         attach(&mut ebpf, &PROGRAMS, &btf)?;
-        Self::of(ebpf)
+        Self::of(ebpf, btf)
     }
 
     /// Loads and attaches the programs of a mount with the shared-memory transport, and maps its
@@ -84,10 +85,10 @@ impl Programs {
         let memory = reservation.fill(|name| array_data(&ebpf, name))?;
         attach(&mut ebpf, &[ARRIVAL], &btf)?;
         attach(&mut ebpf, &PROGRAMS, &btf)?;
-        Ok((Self::of(ebpf)?, memory, geometry))
+        Ok((Self::of(ebpf, btf)?, memory, geometry))
     }
 
-    fn of(mut ebpf: Ebpf) -> Result<Self> {
+    fn of(mut ebpf: Ebpf, btf: Btf) -> Result<Self> {
         let mount =
             Array::try_from(take_map(&mut ebpf, "MOUNT")).expect("MOUNT is an array of u32");
         // The map's descriptor stays with the object: by it others find the counters.
@@ -95,6 +96,7 @@ impl Programs {
         let generations = Arc::new(Generations::new(array_data(&ebpf, "GENERATIONS"))?);
         Ok(Self {
             ebpf,
+            btf,
             mount,
             generations,
             counters: Counters::new(stats),
@@ -114,6 +116,17 @@ impl Programs {
             let error = io::Error::other(error);
             Error::system("cannot name the mount to the kernel programs", error)
         })
+    }
+
+    /// Makes these programs notice what anybody changes on a lower file system: ext4 alone has the
+    /// tracepoints. They move the generations, and report to who armed an inode's interest word.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] if this kernel lacks a tracepoint or refuses a program.
+    pub fn notice_changes(&mut self, lower: transport::changes::Lower) -> Result<changes::Changes> {
+        attach(&mut self.ebpf, &changes::PROGRAMS, &self.btf)?;
+        changes::Changes::of(&mut self.ebpf, lower)
     }
 
     /// What the programs counted.
@@ -154,7 +167,7 @@ fn starts_kept(cpus: u32) -> u32 {
 }
 
 /// The eBPF object with its maps made and its constants set; no program is loaded yet.
-fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
+pub(super) fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
     let btf = Btf::from_sys_fs().map_err(|error| {
         unsupported(
             format!("cannot read the kernel's types: {error}"),
@@ -183,6 +196,7 @@ fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
     let ebpf = loader
         .map_max_entries("STATS", cpus)
         .map_max_entries("STARTS", starts_kept(cpus))
+        .map_max_entries("CHANGES", changes::RING_BYTES)
         .load(OBJECT)
         .map_err(|error| unsupported(format!("cannot set up the maps: {error}"), CANNOT_LOAD))?;
     Ok((ebpf, btf))
@@ -231,7 +245,7 @@ fn check_pid_namespace() -> Result<()> {
     ))
 }
 
-fn attach(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
+pub(super) fn attach(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
     for name in names {
         let program: &mut BtfTracePoint = ebpf
             .program_mut(name)
@@ -257,18 +271,18 @@ fn attach(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
     Ok(())
 }
 
-fn take_map(ebpf: &mut Ebpf, name: &str) -> Map {
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Map {
     ebpf.take_map(name).expect("the object has this map")
 }
 
-fn array_data<'e>(ebpf: &'e Ebpf, name: &str) -> &'e MapData {
+pub(super) fn array_data<'e>(ebpf: &'e Ebpf, name: &str) -> &'e MapData {
     match ebpf.map(name) {
         Some(Map::Array(data)) => data,
         other => unreachable!("the object's {name} is an array, not {other:?}"),
     }
 }
 
-fn unsupported(what: String, remedy: &str) -> Error {
+pub(super) fn unsupported(what: String, remedy: &str) -> Error {
     Error::Unsupported {
         what,
         remedy: remedy.to_owned(),

@@ -9,12 +9,14 @@
 //! | [`shared`] | the memory of the ring protocol, mapped and stitched (unsafe) |
 //! | [`words`] | array maps that this process writes too: generations (unsafe) |
 //! | [`observe`] | the maps of another process, to be read |
+//! | [`changes`] | what others change on the lower file system, as the programs report it (unsafe) |
 //! | [`counters`] | the counted requests, added up over the CPUs |
 //!
 //! Every [`Programs`] is an instance of its own, with maps of its own: several mounts, in one
 //! daemon or in many, do not mix. The kernel holds programs and maps by the descriptors of
 //! this process alone; nothing is pinned, so nothing is left when the process is gone.
 
+pub mod changes;
 pub mod counters;
 pub mod load;
 pub mod mapping;

@@ -19,9 +19,9 @@ struct Field {
     path: &'static str,
 }
 
-/// The fields that the programs read, in fs/fuse/fuse_i.h and include/linux/io_uring_types.h;
-/// ebpf/src/request.rs and ebpf/src/programs/io_uring_complete.rs have the constants.
-const FIELDS: [Field; 6] = [
+/// The fields that the programs read, in fs/fuse/fuse_i.h, include/linux/io_uring_types.h, fs.h and
+/// sched.h; ebpf/src/request.rs, changes.rs and programs/io_uring_complete.rs have the constants.
+const FIELDS: [Field; 10] = [
     Field {
         global: "OFFSET_FUSE_REQ_FM",
         structure: "fuse_req",
@@ -51,6 +51,26 @@ const FIELDS: [Field; 6] = [
         global: "OFFSET_IO_RING_CTX_CACHED_CQ_TAIL",
         structure: "io_ring_ctx",
         path: "cached_cq_tail",
+    },
+    Field {
+        global: "OFFSET_INODE_I_INO",
+        structure: "inode",
+        path: "i_ino",
+    },
+    Field {
+        global: "OFFSET_INODE_I_SB",
+        structure: "inode",
+        path: "i_sb",
+    },
+    Field {
+        global: "OFFSET_SUPER_BLOCK_S_DEV",
+        structure: "super_block",
+        path: "s_dev",
+    },
+    Field {
+        global: "OFFSET_TASK_STRUCT_FLAGS",
+        structure: "task_struct",
+        path: "flags",
     },
 ];
 
