@@ -92,7 +92,7 @@ impl Changes {
     }
 
     /// The next report: an index of words.
-    pub fn next(&mut self) -> Option<u32> {
+    pub fn next_report(&mut self) -> Option<u32> {
         let item = self.ring.next()?;
         let report = Report::from_ne_bytes((*item).try_into().ok()?);
         u32::try_from(report).ok()
