@@ -2,8 +2,15 @@
 
 use crate::{layout::GENERATIONS, memory::GenerationMemory, sync::weakened};
 
-/// The generation word that an inode of the lower file system shares with all that hash alike. A
-/// collision costs a miss, never a wrong answer.
+/// A device number for [`index_of`], which the programs read from the kernel's super block in this form
+/// (`MKDEV`, include/linux/kdev_t.h).
+#[inline(always)]
+pub const fn device_of(major: u32, minor: u32) -> u64 {
+    (major as u64) << 20 | minor as u64
+}
+
+/// The generation word that an inode of the lower file system, whose device is given as [`device_of`]
+/// has it, shares with all that hash alike. A collision costs a miss, never a wrong answer.
 #[inline(always)]
 pub const fn index_of(device: u64, inode: u64) -> u32 {
     // The finalizer of splitmix64 (Vigna, public domain): every input bit reaches every output bit.

@@ -48,6 +48,9 @@ macro_rules! words {
     )+};
 }
 
+mod interest;
+pub use interest::InterestWord;
+
 /// A 64-bit word of data: bytes of an entry, an SQE, a header. It orders nothing by itself; a
 /// position hands it over.
 #[repr(transparent)]
@@ -80,8 +83,6 @@ words! {
     SlotWord(AtomicU64: u64);
     /// The generation of all inodes that hash to it. SP-GEN.
     GenerationWord(AtomicU64: u64);
-    /// Whether somebody wants to know of the next change of an inode. SP-INTEREST.
-    InterestWord(AtomicU64: u64);
     /// The sequence over a fact's words; odd while they are written. SP-FACT.
     FactSequence(AtomicU64: u64);
     /// A word of a fact. SP-FACT.
@@ -304,21 +305,6 @@ impl GenerationWord {
     #[inline(always)]
     pub(crate) fn add(&self, n: u64) {
         self.0.fetch_add(n, point!(GenerationBumpRelaxed, AcqRel));
-    }
-}
-
-impl InterestWord {
-    /// Asks for the next change to be reported, before the caller looks at the inode: a change whose
-    /// report this comes too late for is one that he sees. SP-INTEREST.
-    #[inline(always)]
-    pub fn arm(&self) -> bool {
-        self.0.swap(1, AcqRel) == 0
-    }
-
-    /// Takes the wish, after the change has taken effect: whether it is to be reported. SP-INTEREST.
-    #[inline(always)]
-    pub fn take(&self) -> bool {
-        self.0.swap(0, AcqRel) != 0
     }
 }
 
