@@ -1,29 +1,33 @@
-//! Puts the eBPF object into `OUT_DIR`, from the first of these that there is:
+//! Puts the eBPF objects into `OUT_DIR`, from the first of these that there is:
 //!
-//! 1. `$BPF_OBJECT`, a file;
-//! 2. the object in the repository, if the sources are those it was made from;
+//! 1. `$BPF_OBJECTS`, a folder;
+//! 2. those in the repository, if the sources are those they were made from;
 //! 3. what `ebpf` builds to, if there is a toolchain (`cargo xtask setup` makes one);
-//! 4. the object in the repository as it is, with a warning.
+//! 4. those in the repository as they are, with a warning.
 
 use std::{env, error::Error, fs, path::Path};
 
 #[path = "../ebpf/recipe.rs"]
 mod recipe;
 
-use recipe::{OBJECT_NAME, Prebuilt, Sources, Toolchain};
+use recipe::{PROGRAMS, Prebuilt, Sources, Toolchain, object_name};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .ok_or("the crate lies in the workspace")?;
-    let embedded = Path::new(&out_dir).join(OBJECT_NAME);
+    let embedded = PROGRAMS.map(|program| Path::new(&out_dir).join(object_name(program)));
 
-    println!("cargo:rerun-if-env-changed=BPF_OBJECT");
+    println!("cargo:rerun-if-env-changed=BPF_OBJECTS");
     println!("cargo:rerun-if-env-changed=BPF_TOOLCHAIN");
-    if let Some(object) = env::var_os("BPF_OBJECT") {
-        println!("cargo:rerun-if-changed={}", Path::new(&object).display());
-        return copy(Path::new(&object), &embedded);
+    if let Some(folder) = env::var_os("BPF_OBJECTS") {
+        for (program, embedded) in PROGRAMS.iter().zip(&embedded) {
+            let object = Path::new(&folder).join(object_name(program));
+            println!("cargo:rerun-if-changed={}", object.display());
+            copy(&object, embedded)?;
+        }
+        return Ok(());
     }
 
     let sources = Sources::of(workspace)?;
@@ -31,18 +35,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     for path in ["ebpf", "transport/src", "transport/Cargo.toml"] {
         println!("cargo:rerun-if-changed={}", workspace.join(path).display());
     }
-    if prebuilt.is_fresh(&sources) {
-        return copy(&prebuilt.object, &embedded);
+    if !prebuilt.is_fresh(&sources) {
+        if let Some(toolchain) = Toolchain::find(workspace) {
+            for (object, embedded) in toolchain.build(workspace)?.iter().zip(&embedded) {
+                fs::write(embedded, object)?;
+            }
+            return Ok(());
+        }
+        println!(
+            "cargo:warning=the kernel programs have changed since those in ebpf/prebuilt were made, \
+             and there is no eBPF toolchain to build them with: the old ones are used. Remedy: \
+             cargo xtask setup"
+        );
     }
-    if let Some(toolchain) = Toolchain::find(workspace) {
-        return Ok(fs::write(&embedded, toolchain.build(workspace)?)?);
+    for (object, embedded) in prebuilt.objects.iter().zip(&embedded) {
+        copy(object, embedded)?;
     }
-    println!(
-        "cargo:warning=the kernel programs have changed since {} was made, and there is no eBPF \
-         toolchain to build them with: the old ones are used. Remedy: cargo xtask setup",
-        prebuilt.object.display()
-    );
-    copy(&prebuilt.object, &embedded)
+    Ok(())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {

@@ -15,8 +15,13 @@ use std::{
 /// it in its file `ready`. Changed whenever what `cargo xtask setup` makes is to be made anew.
 pub const TOOLCHAIN_VERSION: &str = "rustc-1.96-linker-0.13.0";
 
-/// What is embedded into the daemon.
-pub const OBJECT_NAME: &str = "shmfuse.bpf.o";
+/// The programs of the crate: one object each, embedded into the daemon as `NAME.bpf.o`.
+pub const PROGRAMS: [&str; 2] = ["shmfuse", "trace"];
+
+/// The file that holds the object of one of [`PROGRAMS`].
+pub fn object_name(program: &str) -> String {
+    format!("{program}.bpf.o")
+}
 
 /// What the object is made of, from the workspace's root. All of transport is here: what of it
 /// the programs use is theirs to say.
@@ -101,11 +106,11 @@ impl Toolchain {
         self.dir.join("bpfel-atomic.json")
     }
 
-    /// Compiles the eBPF crate of `workspace` and returns the object.
+    /// Compiles the eBPF crate of `workspace` and returns the object of each of [`PROGRAMS`].
     ///
     /// Intermediate files lie beside the toolchain, so that the clones of a machine compile `core`
     /// and the other dependencies once.
-    pub fn build(&self, workspace: &Path) -> Result<Vec<u8>, RecipeError> {
+    pub fn build(&self, workspace: &Path) -> Result<Vec<Vec<u8>>, RecipeError> {
         let target_dir = self.dir.join("target");
         fs::create_dir_all(&target_dir).map_err(|e| error("cannot create", &target_dir, &e))?;
         // Held until the object is read: another clone's build puts its own in the same place.
@@ -121,8 +126,11 @@ impl Toolchain {
             let text = format!("the eBPF crate does not build: cargo ended with {status}");
             return Err(RecipeError(text));
         }
-        let object = target_dir.join("bpfel-atomic/release/shmfuse");
-        fs::read(&object).map_err(|e| error("cannot read", &object, &e))
+        let read = |program: &&str| {
+            let object = target_dir.join("bpfel-atomic/release").join(program);
+            fs::read(&object).map_err(|e| error("cannot read", &object, &e))
+        };
+        PROGRAMS.iter().map(read).collect()
     }
 
     fn cargo(&self, workspace: &Path, target_dir: &Path) -> Command {
@@ -156,31 +164,33 @@ impl Toolchain {
     }
 }
 
-/// The object in the repository, and what it was made from.
+/// The objects in the repository, and what they were made from.
 #[derive(Debug)]
 pub struct Prebuilt {
-    /// The object.
-    pub object: PathBuf,
-    /// Two lines: the fingerprint of its sources, and its compiler.
+    /// The objects, in the order of [`PROGRAMS`].
+    pub objects: Vec<PathBuf>,
+    /// Two lines: the fingerprint of their sources, and their compiler.
     pub made_from: PathBuf,
 }
 
 impl Prebuilt {
-    /// Where both lie.
+    /// Where they lie.
     pub fn of(workspace: &Path) -> Self {
         let dir = workspace.join("ebpf/prebuilt");
         Self {
-            object: dir.join(OBJECT_NAME),
+            objects: PROGRAMS
+                .map(|program| dir.join(object_name(program)))
+                .into(),
             made_from: dir.join("made-from"),
         }
     }
 
-    /// Whether it was made from just these sources.
+    /// Whether they were made from just these sources.
     pub fn is_fresh(&self, sources: &Sources) -> bool {
         self.says(&sources.to_string())
     }
 
-    /// Whether it was made from something of which `line` is the description.
+    /// Whether they were made from something of which `line` is the description.
     pub fn says(&self, line: &str) -> bool {
         fs::read_to_string(&self.made_from)
             .is_ok_and(|lines| lines.lines().any(|made_from| made_from == line))

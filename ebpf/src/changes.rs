@@ -214,4 +214,3 @@ fn count(add: impl FnOnce(&ChangeCounters)) {
         add(counters);
     }
 }
-

@@ -41,7 +41,7 @@ impl FieldOffset {
 
     /// The value set at load time; the verifier takes it for a constant.
     #[inline(always)]
-    fn get(&self) -> usize {
+    pub fn get(&self) -> usize {
         // SAFETY: the pointer is made from a reference. Volatile, for the compiler must not take the
         // value in this source for the one at load time.
         unsafe { ptr::read_volatile(&raw const self.0) as usize }
@@ -86,6 +86,13 @@ impl Request {
     #[inline(always)]
     pub fn id(&self) -> RequestId {
         self.0.addr() as RequestId
+    }
+
+    /// Where its `struct fuse_req` lies.
+    #[allow(dead_code, reason = "the tracing programs read more of it")]
+    #[inline(always)]
+    pub fn address(&self) -> *const u8 {
+        self.0
     }
 
     /// What it asks for.

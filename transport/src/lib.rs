@@ -40,6 +40,7 @@
 //! | [`lookups`] | counting the look-ups that the program answered |
 //! | [`counters`] | what program and daemon count of a queue, and how to read it |
 //! | [`stats`] | what the kernel programs count, as it lies in the map |
+//! | [`trace`] | the life of a request, as the tracing programs tell it |
 //! | [`error`] | full and empty apart from corrupt |
 //! | [`version`] | which protocol it is |
 //! | `mutant` | named weakenings of the protocol, in the models only |
@@ -72,5 +73,6 @@ pub mod sync;
 pub mod tag;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod trace;
 pub mod version;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! `cargo xtask bpf`: the eBPF object in the repository, for builds without an eBPF toolchain.
+//! `cargo xtask bpf`: the eBPF objects in the repository, for builds without an eBPF toolchain.
 
 use std::{
     fs,
@@ -34,29 +34,35 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let root = workspace.root();
     let toolchain =
         Toolchain::find(root).context("no eBPF toolchain (remedy: cargo xtask setup)")?;
-    let object = toolchain.build(root)?;
-    ensure!(
-        !contains(&object, b"panicking"),
-        "a panic is left in the object, which the verifier would refuse (remedy: get(), masks, \
-         wrapping arithmetic)"
-    );
-    ensure!(
-        !contains(&object, root.as_os_str().as_encoded_bytes()),
-        "the object holds the workspace's path, so that it would differ from machine to machine"
-    );
+    let objects = toolchain.build(root)?;
+    for object in &objects {
+        ensure!(
+            !contains(object, b"panicking"),
+            "a panic is left in an object, which the verifier would refuse (remedy: get(), masks, \
+             wrapping arithmetic)"
+        );
+        ensure!(
+            !contains(object, root.as_os_str().as_encoded_bytes()),
+            "an object holds the workspace's path, so that it would differ from machine to machine"
+        );
+    }
 
     let prebuilt = Prebuilt::of(root);
     let sources = Sources::of(root)?;
     let compiler = compiler(&toolchain)?;
     if args.update {
         let made_from = format!("{sources}\n{compiler}\n");
-        write(&prebuilt.object, &object)?;
+        for (path, object) in prebuilt.objects.iter().zip(&objects) {
+            write(path, object)?;
+        }
         write(&prebuilt.made_from, made_from.as_bytes())?;
     }
     if args.check {
-        return check(&prebuilt, &sources, &compiler, &object);
+        return check(&prebuilt, &sources, &compiler, &objects);
     }
-    println!("{} bytes, by {compiler}", object.len());
+    for (path, object) in prebuilt.objects.iter().zip(&objects) {
+        println!("{}: {} bytes, by {compiler}", path.display(), object.len());
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,26 +92,30 @@ fn check(
     prebuilt: &Prebuilt,
     sources: &Sources,
     compiler: &str,
-    object: &[u8],
+    objects: &[Vec<u8>],
 ) -> Result<ExitCode> {
-    let shown = prebuilt.object.display();
-    let kept = fs::read(&prebuilt.object).with_context(|| format!("cannot read {shown}"))?;
-    if kept == object {
-        println!("{shown} is what the sources build to");
-        if !prebuilt.is_fresh(sources) {
-            println!(
-                "(its sources have changed without effect on it: cargo xtask bpf --update says so)"
-            );
+    for (path, object) in prebuilt.objects.iter().zip(objects) {
+        let shown = path.display();
+        let kept = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+        if kept == *object {
+            println!("{shown} is what the sources build to");
+            continue;
         }
-        return Ok(ExitCode::SUCCESS);
+        if !prebuilt.says(compiler) {
+            println!("{shown} was not made by {compiler}, so the two cannot be compared");
+            return Ok(ExitCode::from(SKIPPED));
+        }
+        bail!(
+            "{shown} is not what the sources build to (remedy: cargo xtask bpf --update, and commit \
+             it)"
+        )
     }
-    if !prebuilt.says(compiler) {
-        println!("{shown} was not made by {compiler}, so the two cannot be compared");
-        return Ok(ExitCode::from(SKIPPED));
+    if !prebuilt.is_fresh(sources) {
+        println!(
+            "(their sources have changed without effect on them: cargo xtask bpf --update says so)"
+        );
     }
-    bail!(
-        "{shown} is not what the sources build to (remedy: cargo xtask bpf --update, and commit it)"
-    )
+    Ok(ExitCode::SUCCESS)
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -14,7 +14,7 @@ use transport::{cq::Engine, memory::Geometry};
 use super::{
     Counters, Generations, changes,
     mapping::MappedArray,
-    offsets::Offsets,
+    offsets::{self, Offsets},
     shared::{Reservation, SharedMemory, Sizes},
 };
 use crate::{
@@ -35,7 +35,8 @@ const PROGRAMS: [&str; 2] = ["fuse_request_send", "fuse_request_end"];
 /// The program of the shared-memory transport.
 const ARRIVAL: &str = "io_uring_complete";
 
-const CANNOT_LOAD: &str = "loading kernel programs takes root, or CAP_BPF and CAP_PERFMON";
+pub(super) const CANNOT_LOAD: &str =
+    "loading kernel programs takes root, or CAP_BPF and CAP_PERFMON";
 
 /// The kernel programs of one mount, loaded and attached to their tracepoints. They go with this
 /// value, or with the process, however it ends.
@@ -110,12 +111,7 @@ impl Programs {
     ///
     /// [`Error::System`] if the kernel refuses the update of its map, for which no reason is known.
     pub fn watch(&mut self, mount: DeviceNumber) -> Result<()> {
-        // the kernel's `dev_t` in memory, `MKDEV` of include/linux/kdev_t.h
-        let device = mount.major << 20 | mount.minor;
-        self.mount.set(0, device, 0).map_err(|error| {
-            let error = io::Error::other(error);
-            Error::system("cannot name the mount to the kernel programs", error)
-        })
+        name_mount(&mut self.mount, mount)
     }
 
     /// Makes these programs notice what anybody changes on a lower file system: ext4 alone has the
@@ -160,24 +156,39 @@ impl Programs {
     }
 }
 
+/// Tells programs by their map `MOUNT` which mount's requests are meant.
+pub(super) fn name_mount(map: &mut Array<MapData, u32>, mount: DeviceNumber) -> Result<()> {
+    // the kernel's `dev_t` in memory, `MKDEV` of include/linux/kdev_t.h
+    let device = mount.major << 20 | mount.minor;
+    map.set(0, device, 0).map_err(|error| {
+        let error = io::Error::other(error);
+        Error::system("cannot name the mount to the kernel programs", error)
+    })
+}
+
 /// How many starts are kept: far more than requests are ever under way, since the kernel's LRU map
 /// sets aside 128 free elements for each CPU and evicts live ones when it runs short.
 fn starts_kept(cpus: u32) -> u32 {
     cpus.saturating_mul(512).max(8192)
 }
 
-/// The eBPF object with its maps made and its constants set; no program is loaded yet.
-pub(super) fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
-    let btf = Btf::from_sys_fs().map_err(|error| {
+/// The running kernel's types, as aya takes them.
+pub(super) fn kernel_types() -> Result<Btf> {
+    Btf::from_sys_fs().map_err(|error| {
         unsupported(
             format!("cannot read the kernel's types: {error}"),
             "the kernel must be built with CONFIG_DEBUG_INFO_BTF and /sys be mounted",
         )
-    })?;
+    })
+}
+
+/// The eBPF object with its maps made and its constants set; no program is loaded yet.
+pub(super) fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
+    let btf = kernel_types()?;
     let cpus = nr_cpus().map_err(|(path, error)| Error::path("cannot read", path, error))?;
     let cpus = u32::try_from(cpus).expect("Linux has at most 8192 CPUs");
 
-    let offsets = Offsets::of_running_kernel()?;
+    let offsets = Offsets::of_running_kernel(offsets::MOUNT)?;
     let constants = shared.map(|(_, geometry)| Constants::of(geometry));
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf));
@@ -246,28 +257,33 @@ fn check_pid_namespace() -> Result<()> {
 }
 
 pub(super) fn attach(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
-    for name in names {
-        let program: &mut BtfTracePoint = ebpf
-            .program_mut(name)
-            .and_then(|program| program.try_into().ok())
-            .expect("the object has a program for each tracepoint");
-        program.load(name, btf).map_err(|error| match error {
-            ProgramError::Btf(error) => unsupported(
-                format!("this kernel has no tracepoint {name}: {error}"),
-                "Linux 6.14 or newer is needed",
-            ),
-            error => unsupported(
-                format!("the kernel refuses the program {name}: {error}"),
-                CANNOT_LOAD,
-            ),
-        })?;
-        program.attach().map_err(|error| {
-            unsupported(
-                format!("cannot attach to tracepoint {name}: {error}"),
-                CANNOT_LOAD,
-            )
-        })?;
-    }
+    names
+        .iter()
+        .try_for_each(|name| attach_to(ebpf, name, name, btf))
+}
+
+/// Loads a program and attaches it to a tracepoint.
+pub(super) fn attach_to(ebpf: &mut Ebpf, program: &str, name: &str, btf: &Btf) -> Result<()> {
+    let program: &mut BtfTracePoint = ebpf
+        .program_mut(program)
+        .and_then(|program| program.try_into().ok())
+        .expect("the object has a program for each tracepoint");
+    program.load(name, btf).map_err(|error| match error {
+        ProgramError::Btf(error) => unsupported(
+            format!("this kernel has no tracepoint {name}: {error}"),
+            "Linux 6.14 or newer is needed",
+        ),
+        error => unsupported(
+            format!("the kernel refuses the program {name}: {error}"),
+            CANNOT_LOAD,
+        ),
+    })?;
+    program.attach().map_err(|error| {
+        unsupported(
+            format!("cannot attach to tracepoint {name}: {error}"),
+            CANNOT_LOAD,
+        )
+    })?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@
 //! | [`words`] | array maps that this process writes too: generations (unsafe) |
 //! | [`observe`] | the maps of another process, to be read |
 //! | [`changes`] | what others change on the lower file system, as the programs report it (unsafe) |
+//! | [`trace`] | the programs that tell the life of requests |
 //! | [`counters`] | the counted requests, added up over the CPUs |
 //!
 //! Every [`Programs`] is an instance of its own, with maps of its own: several mounts, in one
@@ -23,6 +24,7 @@ pub mod mapping;
 pub mod observe;
 pub mod offsets;
 pub mod shared;
+pub mod trace;
 pub mod words;
 
 pub use counters::{Counters, OpcodeCounts, Snapshot};

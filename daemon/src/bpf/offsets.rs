@@ -12,79 +12,73 @@ use crate::error::{Error, Result};
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// A field of a kernel structure, and the constant in the eBPF object that takes its offset.
-struct Field {
+pub(super) struct Field {
     global: &'static str,
     structure: &'static str,
     /// Member names from the structure inwards, with dots between.
     path: &'static str,
 }
 
-/// The fields that the programs read, in fs/fuse/fuse_i.h, include/linux/io_uring_types.h, fs.h and
-/// sched.h; ebpf/src/request.rs, changes.rs and programs/io_uring_complete.rs have the constants.
-const FIELDS: [Field; 10] = [
-    Field {
-        global: "OFFSET_FUSE_REQ_FM",
-        structure: "fuse_req",
-        path: "fm",
-    },
-    Field {
-        global: "OFFSET_FUSE_REQ_IN_OPCODE",
-        structure: "fuse_req",
-        path: "in.h.opcode",
-    },
-    Field {
-        global: "OFFSET_FUSE_REQ_OUT_ERROR",
-        structure: "fuse_req",
-        path: "out.h.error",
-    },
-    Field {
-        global: "OFFSET_FUSE_MOUNT_FC",
-        structure: "fuse_mount",
-        path: "fc",
-    },
-    Field {
-        global: "OFFSET_FUSE_CONN_DEV",
-        structure: "fuse_conn",
-        path: "dev",
-    },
-    Field {
-        global: "OFFSET_IO_RING_CTX_CACHED_CQ_TAIL",
-        structure: "io_ring_ctx",
-        path: "cached_cq_tail",
-    },
-    Field {
-        global: "OFFSET_INODE_I_INO",
-        structure: "inode",
-        path: "i_ino",
-    },
-    Field {
-        global: "OFFSET_INODE_I_SB",
-        structure: "inode",
-        path: "i_sb",
-    },
-    Field {
-        global: "OFFSET_SUPER_BLOCK_S_DEV",
-        structure: "super_block",
-        path: "s_dev",
-    },
-    Field {
-        global: "OFFSET_TASK_STRUCT_FLAGS",
-        structure: "task_struct",
-        path: "flags",
-    },
+/// The fields that the programs of a mount read, in fs/fuse/fuse_i.h, include/linux/io_uring_types.h,
+/// fs.h and sched.h; ebpf/src/request.rs, changes.rs and programs/io_uring_complete.rs have the
+/// constants.
+pub(super) const MOUNT: &[Field] = &[
+    field("OFFSET_FUSE_REQ_FM", "fuse_req", "fm"),
+    field("OFFSET_FUSE_REQ_IN_OPCODE", "fuse_req", "in.h.opcode"),
+    field("OFFSET_FUSE_REQ_OUT_ERROR", "fuse_req", "out.h.error"),
+    field("OFFSET_FUSE_MOUNT_FC", "fuse_mount", "fc"),
+    field("OFFSET_FUSE_CONN_DEV", "fuse_conn", "dev"),
+    field(
+        "OFFSET_IO_RING_CTX_CACHED_CQ_TAIL",
+        "io_ring_ctx",
+        "cached_cq_tail",
+    ),
+    field("OFFSET_INODE_I_INO", "inode", "i_ino"),
+    field("OFFSET_INODE_I_SB", "inode", "i_sb"),
+    field("OFFSET_SUPER_BLOCK_S_DEV", "super_block", "s_dev"),
+    field("OFFSET_TASK_STRUCT_FLAGS", "task_struct", "flags"),
 ];
 
-/// The offsets of all fields, in bytes.
+/// The fields that the tracing programs read, in addition in fs/fuse/dev_uring_i.h and
+/// include/linux/io_uring/cmd.h; ebpf/src/trace has the constants.
+pub(super) const TRACE: &[Field] = &[
+    field("OFFSET_FUSE_REQ_FM", "fuse_req", "fm"),
+    field("OFFSET_FUSE_REQ_IN_OPCODE", "fuse_req", "in.h.opcode"),
+    field("OFFSET_FUSE_REQ_OUT_ERROR", "fuse_req", "out.h.error"),
+    field("OFFSET_FUSE_MOUNT_FC", "fuse_mount", "fc"),
+    field("OFFSET_FUSE_CONN_DEV", "fuse_conn", "dev"),
+    field("OFFSET_FUSE_REQ_IN_UNIQUE", "fuse_req", "in.h.unique"),
+    field("OFFSET_FUSE_REQ_IN_NODEID", "fuse_req", "in.h.nodeid"),
+    field("OFFSET_FUSE_REQ_IN_UID", "fuse_req", "in.h.uid"),
+    field("OFFSET_FUSE_REQ_IN_GID", "fuse_req", "in.h.gid"),
+    field("OFFSET_FUSE_REQ_IN_PID", "fuse_req", "in.h.pid"),
+    field("OFFSET_FUSE_REQ_IN_LEN", "fuse_req", "in.h.len"),
+    field("OFFSET_FUSE_REQ_OUT_LEN", "fuse_req", "out.h.len"),
+    field("OFFSET_IO_KIOCB_OPCODE", "io_kiocb", "opcode"),
+    field("OFFSET_IO_URING_CMD_SQE", "io_uring_cmd", "sqe"),
+    field("OFFSET_IO_URING_CMD_PDU", "io_uring_cmd", "pdu"),
+    field("OFFSET_FUSE_RING_ENT_FUSE_REQ", "fuse_ring_ent", "fuse_req"),
+];
+
+const fn field(global: &'static str, structure: &'static str, path: &'static str) -> Field {
+    Field {
+        global,
+        structure,
+        path,
+    }
+}
+
+/// The offsets of a table of fields, in bytes.
 #[derive(Debug)]
-pub struct Offsets([u32; FIELDS.len()]);
+pub struct Offsets(Vec<(&'static str, u32)>);
 
 impl Offsets {
-    /// Looks all fields up in the running kernel's BTF.
+    /// Looks the fields up in the running kernel's BTF.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] if the kernel has no BTF, or a structure lacks the field.
-    pub fn of_running_kernel() -> Result<Self> {
+    pub(super) fn of_running_kernel(fields: &'static [Field]) -> Result<Self> {
         // Mapped, it is searched in 10 ms. A kernel older than 6.16 does not let it be mapped; read
         // and indexed, it takes 25 times as long.
         let btf = Btf::from_file_with_backend(KERNEL_BTF, Backend::Mmap)
@@ -93,22 +87,22 @@ impl Offsets {
                 what: format!("cannot read the kernel's types in {KERNEL_BTF}: {error}"),
                 remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF".to_owned(),
             })?;
-        let mut offsets = [0; FIELDS.len()];
-        for (offset, field) in offsets.iter_mut().zip(&FIELDS) {
-            *offset = offset_of(&btf, field).ok_or_else(|| Error::Unsupported {
+        let offsets = fields.iter().map(|field| match offset_of(&btf, field) {
+            Some(offset) => Ok((field.global, offset)),
+            None => Err(Error::Unsupported {
                 what: format!(
                     "this kernel's struct {} has no {}",
                     field.structure, field.path
                 ),
                 remedy: "Linux 6.14 or newer is needed, with FUSE built in".to_owned(),
-            })?;
-        }
-        Ok(Self(offsets))
+            }),
+        });
+        offsets.collect::<Result<_>>().map(Self)
     }
 
     /// Each constant of the eBPF object with the value it is to have.
     pub fn globals(&self) -> impl Iterator<Item = (&'static str, &u32)> {
-        FIELDS.iter().map(|field| field.global).zip(&self.0)
+        self.0.iter().map(|(global, offset)| (*global, offset))
     }
 }
 
