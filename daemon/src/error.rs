@@ -48,6 +48,17 @@ pub enum Error {
     /// What the daemon said before it ended, whole.
     #[error("{0}")]
     Daemon(String),
+    /// A request is in nobody's hands.
+    #[error(
+        "request {unique} in slot {slot} is lost: somebody else has written to the memory that is \
+         shared with kernel programs"
+    )]
+    Lost {
+        /// Its number.
+        unique: u64,
+        /// Its slot, counted over all queues.
+        slot: u32,
+    },
     /// The kernel broke the FUSE protocol as this daemon knows it.
     #[error("unexpected message from the kernel: {0}")]
     Protocol(String),
@@ -120,7 +131,7 @@ impl Error {
             | Self::Unsupported { remedy, .. } => {
                 *remedy = text.into();
             }
-            Self::Daemon(_) | Self::Protocol(_) => {}
+            Self::Daemon(_) | Self::Protocol(_) | Self::Lost { .. } => {}
         }
         self
     }

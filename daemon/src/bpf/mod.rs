@@ -6,6 +6,7 @@
 //! | [`load`] | the programs of one mount: load, attach, let go |
 //! | [`offsets`] | where the fields of the kernel's structures lie, from its BTF |
 //! | [`mapping`] | array maps as memory of this process (unsafe) |
+//! | [`ledger`] | which requests the daemon has, by its own account |
 //! | [`shared`] | the memory of the ring protocol, mapped and stitched (unsafe) |
 //! | [`words`] | array maps that this process writes too: generations (unsafe) |
 //! | [`observe`] | the maps of another process, to be read |
@@ -19,6 +20,7 @@
 
 pub mod changes;
 pub mod counters;
+pub mod ledger;
 pub mod load;
 pub mod mapping;
 pub mod observe;

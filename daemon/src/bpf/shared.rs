@@ -36,6 +36,7 @@ use transport::{
     wire::Opcode,
 };
 
+use super::ledger::Ledger;
 use crate::error::{Error, Result};
 
 const PAGE: usize = 4096;
@@ -200,7 +201,8 @@ impl Reservation {
         for slot in 0..self.sizes.slots() as usize {
             self.stitch(slot, heads)?;
         }
-        Ok(SharedMemory(self))
+        let ledger = Ledger::new(self.sizes.slots());
+        Ok(SharedMemory(self, ledger))
     }
 
     /// One payload: pages of the map, then anonymous memory.
@@ -292,12 +294,17 @@ impl Drop for Reservation {
 ///
 /// The rings of the kernel hold its pages, and registered entries its addresses: it is to be dropped
 /// after them.
-pub struct SharedMemory(Reservation);
+pub struct SharedMemory(Reservation, Ledger);
 
 impl SharedMemory {
     /// How much there is of each.
     pub fn sizes(&self) -> &Sizes {
         &self.0.sizes
+    }
+
+    /// The daemon's own account of the slots.
+    pub fn ledger(&self) -> &Ledger {
+        &self.1
     }
 
     /// The address of a slot's header buffer; `element` counts over all queues.

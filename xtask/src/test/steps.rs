@@ -192,6 +192,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 25,
     },
     Step {
+        name: "faults",
+        what: "a mount whose shared memory is written to by others, or that loses what it stands on",
+        action: RootTests(&["--package", "shmfuse", "--test", "faults_root"]),
+        limit_minutes: 15,
+    },
+    Step {
         name: "command",
         what: "the command on real mounts: as a daemon, by mount(8), without privilege; a panic",
         action: RootTests(&[

@@ -3,12 +3,14 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`setup`] | an io_uring in memory of ours (unsafe) |
+//! | [`guard`] | looking for requests that got lost |
 //! | [`sizing`] | how much memory a mount gets |
 //! | [`ring`] | a queue's ring in map memory, where a kernel program takes part (unsafe) |
 //!
 //! Everything else, from the worker's loop to the pool for requests that block, is the uring
 //! transport's own.
 
+pub mod guard;
 pub mod ring;
 pub mod setup;
 pub mod sizing;
@@ -26,7 +28,7 @@ use crate::{
 use ring::ShmRing;
 use std::{
     os::fd::{AsFd, AsRawFd},
-    sync::Arc,
+    sync::{Arc, mpsc},
 };
 use transport::{
     cq::Engine,
@@ -76,8 +78,9 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         describe(session, &shared, &sizes, mount.device.minor);
     }
 
-    let mut threads = Vec::with_capacity(usize::from(queues) + 1);
+    let mut threads = Vec::with_capacity(usize::from(queues) + 2);
     let device = session.device().clone();
+    let (live, end) = mpsc::channel();
     threads.push(spawn(
         session,
         "shmfuse-dev".into(),
@@ -86,8 +89,16 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
             let outcome = device_reader(session, &device, thread);
             // They go with the connection: until then they take part in every request.
             drop(programs);
+            drop(live);
             outcome
         },
+    )?);
+    let memory = Arc::clone(&shared.memory);
+    threads.push(spawn(
+        session,
+        "shmfuse-guard".into(),
+        |_| Ok(()),
+        move |_, _, ()| guard::watch(&memory, &end),
     )?);
     for queue in 0..queues {
         threads.push(start_queue(session, QueueId(queue), &shared)?);

@@ -32,6 +32,7 @@ use transport::{
     lane::LaneConsumer,
     layout::DaemonCounters,
     memory::{Geometry, Memory},
+    ownership::{Ownership, State},
     slot::{CommitError, Held, Reply, Taken},
     sq::{self, SqWriter, Sqe},
     tag::{Tag, TagKind},
@@ -183,6 +184,8 @@ impl ShmRing {
         self.count().bytes_in.add(bytes);
         self.count_op(opcode).bytes_in.add(bytes);
         let held = taken.hold();
+        let element = slot.element(self.queue, self.geometry.depth);
+        self.memory.ledger().take(element, held.unique().get());
         if let Some(place) = self.held.get_mut(usize::from(slot.0)) {
             *place = Some((held, opcode));
         }
@@ -250,6 +253,9 @@ impl ShmRing {
                     self.count().taken.add(1);
                     self.taken(dispatch.slot, taken, events);
                 }
+                FromLane::Dropped(corrupt) if is_on_a_lane_and_answered(corrupt) => {
+                    return Err(corrupt);
+                }
                 FromLane::Dropped(corrupt) => {
                     self.count().stale.add(1);
                     tracing::warn!(queue = self.queue.0, %corrupt, "a lane entry is dropped");
@@ -257,6 +263,17 @@ impl ShmRing {
                 FromLane::Empty => return Ok(()),
             }
         }
+    }
+}
+
+/// Whether what made a lane entry useless is that its slot claims to be answered: no program puts an
+/// answered request on a lane, so this one is lost.
+fn is_on_a_lane_and_answered(corrupt: transport::error::Corrupt) -> bool {
+    match corrupt {
+        transport::error::Corrupt::SlotWord(word) => {
+            Ownership::from_word(word).is_ok_and(|owner| owner.state == State::Answered)
+        }
+        _ => false,
     }
 }
 
@@ -296,6 +313,7 @@ impl Ring for ShmRing {
             .ok_or_else(|| io::Error::other("a commit of a request that was not taken"))?;
         self.count_reply(opcode, reply);
         let element = SlotIndex(entry.0 as u16).element(self.queue, self.geometry.depth);
+        self.memory.ledger().answer(element);
         let slot = self
             .memory
             .slot(element)
