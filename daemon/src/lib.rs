@@ -19,6 +19,7 @@
 //! | [`select`] | which transport serves a mount |
 //! | [`serve`] | the transports: classic, splice, uring, shm |
 //! | [`stat`] | what `shmfuse stat` shows |
+//! | [`trace`] | what `shmfuse trace` shows |
 //! | [`signals`] | the signals that end a mount |
 //!
 //! Dependencies point downwards: `passthrough` knows [`fuse`] but no transport; `serve` knows
@@ -42,3 +43,4 @@ pub mod select;
 pub mod serve;
 pub mod signals;
 pub mod stat;
+pub mod trace;

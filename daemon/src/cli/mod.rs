@@ -5,9 +5,11 @@
 //! | [`mount`] | `shmfuse mount`: its options, and how they become a [`Config`](crate::config::Config) |
 //! | [`umount`] | `shmfuse umount` |
 //! | [`stat`] | `shmfuse stat` |
+//! | [`trace`] | `shmfuse trace` |
 //! | [`doctor`] | `shmfuse doctor` |
 //! | [`helper`] | `mount.fuse.shmfuse`, as mount(8) calls it |
 //! | [`generate`] | man pages and completions, from the definitions here |
+//! | [`target`] | the mount that a command is about, and its daemon |
 //! | [`options`] | `-o` lists |
 //! | [`values`] | sizes, times, names |
 //! | [`usage`] | what clap finds wrong, in one line |
@@ -18,6 +20,8 @@ pub mod helper;
 pub mod mount;
 pub mod options;
 pub mod stat;
+pub mod target;
+pub mod trace;
 pub mod umount;
 pub mod usage;
 pub mod values;
@@ -48,6 +52,8 @@ pub enum Command {
     Umount(umount::UmountArgs),
     /// Show what a mount with the shm transport has done, from the maps it shares with the kernel.
     Stat(stat::StatArgs),
+    /// Show each request of a mount as it ends, with the time that it spent in each stage.
+    Trace(trace::TraceArgs),
     /// Say what this kernel and this user can do, and how to turn on the rest.
     Doctor(doctor::DoctorArgs),
     /// Write man pages or shell completions into a directory.
@@ -84,6 +90,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
                 Command::Mount(_) => mount::run(&args),
                 Command::Umount(args) => umount::run(&args),
                 Command::Stat(args) => stat::run(&args),
+                Command::Trace(args) => trace::run(&args),
                 Command::Doctor(args) => doctor::run(&args),
                 Command::Generate(args) => generate::run(&args),
             },

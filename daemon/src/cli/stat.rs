@@ -1,11 +1,7 @@
 //! `shmfuse stat`.
 
-use super::Outcome;
-use crate::{
-    error::Error,
-    mount::{presence, table},
-    stat::Report,
-};
+use super::{Outcome, target};
+use crate::stat::Report;
 use clap::{Args, ValueHint};
 use std::{io::Write as _, path::PathBuf};
 
@@ -27,19 +23,8 @@ pub struct StatArgs {
 ///
 /// No mount of shmfuse there, one whose transport is not shm, lack of privilege.
 pub fn run(args: &StatArgs) -> Outcome {
-    let table = table::MountTable::read()?;
-    let place = args.mountpoint.display().to_string();
-    let Some(ours) = table
-        .resolve(&args.mountpoint)
-        .filter(|mount| mount.is_ours())
-    else {
-        let remedy = "findmnt -t fuse.shmfuse lists what is mounted";
-        return Err(Error::refused(place, "shmfuse is not mounted there", remedy).into());
-    };
-    let Some(daemon) = presence::find(ours.device) else {
-        let remedy = "umount -l ends what it left behind";
-        return Err(Error::refused(place, "its daemon is gone", remedy).into());
-    };
+    let ours = target::mount(&args.mountpoint)?;
+    let daemon = target::daemon(&ours)?;
     let report = Report::of_process(daemon.pid())?;
     let text = if args.json {
         format!("{:#}\n", report.to_json(&ours.mountpoint))

@@ -7,6 +7,7 @@ use crate::{
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{ops::RangeInclusive, time::Duration};
+use transport::{stats::OpcodeSlot, wire::Opcode};
 
 /// What `--max-write` takes, in bytes. The kernel's own limits: `FUSE_MIN_READ_BUFFER` below,
 /// `fs.fuse.max_pages_limit` (256 pages unless raised) above.
@@ -152,6 +153,41 @@ pub fn delay(text: &str) -> Result<LowerDelay, String> {
     })
 }
 
+/// A length of time: a whole number and its unit, us, ms or s, as in `5ms`; up to an hour.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn time(text: &str) -> Result<Duration, String> {
+    const MAX_US: u64 = 3_600_000_000;
+    let units = [("us", 1), ("ms", 1000), ("s", 1_000_000)];
+    units
+        .into_iter()
+        .find_map(|(unit, us)| {
+            let number = text.strip_suffix(unit)?;
+            whole(number)?.checked_mul(us)
+        })
+        .filter(|us| (..=MAX_US).contains(us))
+        .map(Duration::from_micros)
+        .ok_or_else(|| "not a time up to an hour, as in 500us, 5ms, 2s".to_owned())
+}
+
+/// The name of a request, in either case: `lookup`, `READ`.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn opcode(text: &str) -> Result<Opcode, String> {
+    OpcodeSlot::all()
+        .filter_map(OpcodeSlot::opcode)
+        .find(|opcode| {
+            opcode
+                .name()
+                .is_some_and(|name| name.eq_ignore_ascii_case(text))
+        })
+        .ok_or_else(|| "not the name of a request, as in LOOKUP, READ, GETATTR".to_owned())
+}
+
 /// A whole number within `range`.
 ///
 /// # Errors
@@ -234,6 +270,31 @@ mod tests {
         for text in ["", "1", "ms", "-1ms", "1.5ms", "61s", "1h", ":a", "1é"] {
             assert!(delay(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(time("5ms"), Ok(Duration::from_millis(5)));
+        assert_eq!(time("0us"), Ok(Duration::ZERO));
+        assert_eq!(time("3600s"), Ok(Duration::from_secs(3600)));
+        for text in [
+            "5",
+            "ms",
+            "-1s",
+            "1.5s",
+            "3601s",
+            "99999999999999999999s",
+            "5m",
+        ] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_named_in_either_case() {
+        assert_eq!(opcode("LOOKUP"), Ok(Opcode::LOOKUP));
+        assert_eq!(opcode("read"), Ok(Opcode::READ));
+        assert!(opcode("").is_err() && opcode("readx").is_err());
     }
 
     #[test]

@@ -103,6 +103,11 @@ const PACKAGES: &[Package] = &[
         reason: "a workload of tests: locks, fsync, mmap",
     },
     Package {
+        name: "trace-cmd",
+        program: "trace-cmd",
+        reason: "reads in tests what `shmfuse trace --ftrace` recorded",
+    },
+    Package {
         name: "xz-utils",
         program: "xz",
         reason: "unpacks the eBPF toolchain; a workload of tests",

@@ -217,6 +217,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "observe",
+        what: "what an operator sees of mounts: trace, top, metrics",
+        action: RootTests(&["--package", "shmfuse", "--test", "observe_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "soak",
         what: "mixed load on mounts",
         action: RootTests(&["--package", "shmfuse", "--test", "soak_root"]),
