@@ -43,6 +43,12 @@ pub struct Config {
     pub head_len: usize,
     /// Bytes that rings and payloads may take (shm); none given: a quarter of the machine's memory.
     pub memory_max: Option<u64>,
+    /// Whether kernel programs answer requests from what they have been told (shm).
+    pub s1: bool,
+    /// Facts that they are told at most, 1 ..= 4194304.
+    pub s1_entries: u32,
+    /// Names that cannot be looked up, each with its errno.
+    pub deny: Vec<Denied>,
     /// Slows lower operations down: for tests of what does not wait for them.
     pub lower_delay: Option<LowerDelay>,
 }
@@ -65,9 +71,21 @@ impl Config {
             mount: MountOptions::default(),
             head_len: 4096,
             memory_max: None,
+            s1: true,
+            s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
+            deny: Vec::new(),
             lower_delay: None,
         }
     }
+}
+
+/// A name that cannot be looked up in any directory: `--deny`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Denied {
+    /// Without a slash, 1 ..= 224 bytes.
+    pub name: Vec<u8>,
+    /// A positive number below 512.
+    pub errno: i32,
 }
 
 /// How many stacking file systems are at `path`, as far as its type tells. To be asked before the

@@ -3,7 +3,10 @@
 //! It stands between session and pass-through and sleeps before a request is passed on, so every
 //! transport meets it in the same place. What is answered without the pass-through never sleeps.
 
-use crate::fuse::{Answer, Body, Exchange, FileSystem, Negotiated, ServeThread};
+use crate::{
+    answers::AnswerMemory,
+    fuse::{Answer, Body, Exchange, FileSystem, Negotiated, ServeThread},
+};
 use bytemuck::pod_read_unaligned;
 use std::{
     collections::HashSet,
@@ -175,6 +178,14 @@ impl FileSystem for Delayed {
 
     fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool {
         self.inner.may_block(header, fixed)
+    }
+
+    fn noticed_device(&self) -> Option<(u32, u32)> {
+        self.inner.noticed_device()
+    }
+
+    fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
+        self.inner.use_answers(memory);
     }
 
     fn holdings(&self) -> String {

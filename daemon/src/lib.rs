@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`answers`] | what the kernel programs may answer |
 //! | [`bpf`] | the kernel programs: load them, read what they count |
 //! | [`cli`] | the command line: subcommands, options, errors in one line |
 //! | [`config`] | the checked configuration of one mount |
@@ -25,6 +26,7 @@
 //! Dependencies point downwards: `passthrough` knows [`fuse`] but no transport; `serve` knows
 //! [`fuse`] but not what file system it serves.
 
+pub mod answers;
 pub mod bpf;
 pub mod cli;
 pub mod config;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use std::{fmt, path::Path};
 use transport::{
     counters,
+    layout::Control,
     stats::{LatencyClass, OpcodeSlot},
     wire::Opcode,
 };
@@ -28,6 +29,8 @@ pub struct Totals {
     pub commits: u64,
     /// Of these, with an errno.
     pub errors: u64,
+    /// Of the dispatched, those that there was an answer to which had become untrue.
+    pub untrue: u64,
     /// Payload bytes of requests that the daemon took.
     pub bytes_in: u64,
     /// Payload bytes of replies.
@@ -49,6 +52,7 @@ impl Totals {
             "denied": self.denied,
             "commits": self.commits,
             "errors": self.errors,
+            "untrue": self.untrue,
             "in_flight": self.in_flight(),
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
@@ -63,6 +67,57 @@ pub struct Op {
     pub opcode: Option<Opcode>,
     /// What was counted.
     pub totals: Totals,
+}
+
+/// The answers that the program may give, and what became of them.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Answering {
+    /// Room for so many; 0: the program answers nothing.
+    pub entries: u64,
+    /// Written by the daemon.
+    pub filled: u64,
+    /// Of these, in the place of another that was true and had to go.
+    pub evicted: u64,
+    /// Of these, in the place of one about the same that had become untrue.
+    pub renewed: u64,
+    /// Words that count lookups, taken from an inode that the kernel still knew.
+    pub withdrawn: u64,
+}
+
+impl Answering {
+    fn of(control: Option<&Control>) -> Self {
+        control.map_or_else(Self::default, |page| Self {
+            entries: page.facts.get(),
+            filled: page.cache.filled.get(),
+            evicted: page.cache.evicted.get(),
+            renewed: page.cache.renewed.get(),
+            withdrawn: page.cache.withdrawn.get(),
+        })
+    }
+
+    fn to_json(self) -> Value {
+        json!({
+            "on": self.entries != 0,
+            "entries": self.entries,
+            "filled": self.filled,
+            "evicted": self.evicted,
+            "renewed": self.renewed,
+            "withdrawn": self.withdrawn,
+        })
+    }
+}
+
+impl fmt::Display for Answering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.entries {
+            0 => write!(f, "s1 off"),
+            entries => write!(
+                f,
+                "s1 on, {entries} entries: filled {}, evicted {}, renewed {}, withdrawn {}",
+                self.filled, self.evicted, self.renewed, self.withdrawn
+            ),
+        }
+    }
 }
 
 /// A mount at one moment.
@@ -80,6 +135,8 @@ pub struct Report {
     pub totals: Totals,
     /// By opcode, those of which there was a request.
     pub ops: Vec<Op>,
+    /// What the program may answer.
+    pub s1: Answering,
     /// Consumers woken by the program.
     pub wakes: u64,
     /// Corrupt values met by program and daemon, and lane entries dropped.
@@ -115,8 +172,10 @@ impl Report {
             totals.dispatched += program.dispatched + program.standing;
             totals.arrivals += program.arrivals;
         }
+        let ops = ops(&observation);
+        totals.untrue = ops.iter().map(|op| op.totals.untrue).sum();
         let control = observation.control.iter().next();
-        let word = |get: fn(&transport::layout::Control) -> u64| control.map_or(0, get);
+        let word = |get: fn(&Control) -> u64| control.map_or(0, get);
         Ok(Self {
             engine: match word(|page| u64::from(page.rings.get())) {
                 2 => "kernel",
@@ -132,7 +191,8 @@ impl Report {
                 word(|page| u64::from(page.depth.get())) as u32,
             ),
             totals,
-            ops: ops(&observation),
+            ops,
+            s1: Answering::of(control),
             wakes,
             corrupt,
             requests: observation.requests.snapshot(),
@@ -172,6 +232,7 @@ impl Report {
             "cache": self.cache(),
             "queues": self.queues.0,
             "depth": self.queues.1,
+            "s1": self.s1.to_json(),
             "totals": self.totals.to_json(),
             "wakes": self.wakes,
             "corrupt": self.corrupt,
@@ -199,7 +260,8 @@ fn ops(observation: &Observation) -> Vec<Op> {
         totals.commits += counters.commits.read();
         totals.errors += counters.errors.read();
         totals.bytes_in += counters.bytes_in.read();
-        totals.bytes_out += counters.bytes_out.read();
+        totals.bytes_out += counters.bytes_out.read() + counters.bytes_answered.read();
+        totals.untrue += counters.untrue.read();
         totals.answered += counters.answered.read();
         totals.denied += counters.denied.read();
         totals.dispatched += counters.dispatched.read();
@@ -250,7 +312,8 @@ impl fmt::Display for Report {
             self.totals.bytes_out,
             self.wakes,
             self.corrupt
-        )
+        )?;
+        writeln!(f, "{}", self.s1)
     }
 }
 

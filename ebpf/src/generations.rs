@@ -11,12 +11,18 @@ use transport::{layout, memory::GenerationMemory, sync::GenerationWord};
 static GENERATIONS: Array<GenerationWord> =
     Array::with_max_entries(layout::GENERATIONS as u32, BPF_F_MMAPABLE);
 
+/// A word.
+#[inline(always)]
+pub fn word(index: u32) -> Option<&'static GenerationWord> {
+    GENERATIONS.get(index)
+}
+
 /// The generation words of this mount.
 pub struct Generations;
 
 impl GenerationMemory for Generations {
     #[inline(always)]
     fn generation(&self, index: u32) -> Option<&GenerationWord> {
-        GENERATIONS.get(index)
+        word(index)
     }
 }

@@ -1,14 +1,15 @@
 //! What runs in the kernel.
 //!
 //! Division of labour: these programs are called for every request of every FUSE mount of the
-//! machine, keep to the mount of the daemon that loaded them, and count. They decide nothing and
-//! change nothing that anybody else reads. The daemon loads an instance of its own of all programs
+//! machine, keep to the mount of the daemon that loaded them, and count. The one of the shared-memory
+//! transport answers what it finds in the caches, and hands the rest to the daemon. The daemon loads an instance of its own of all programs
 //! and maps for each mount, finds where the kernel's fields lie, names the mount
 //! (`request::MOUNT`), and maps the counters (`stats::STATS`). When it dies its descriptors close,
 //! and all this is gone.
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`caches`] | the maps of facts and of look-ups |
 //! | [`generations`] | the map of generations |
 //! | [`programs`] | one hook a file |
 //! | [`request`] | the kernel's `struct fuse_req`, as far as we read it (unsafe) |
@@ -21,6 +22,7 @@
 #![no_main]
 
 mod changes;
+mod caches;
 mod generations;
 mod programs;
 mod request;

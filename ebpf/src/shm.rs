@@ -38,6 +38,12 @@ static PAYLOADS: Array<[Word; PAGE_WORDS]> = Array::with_max_entries(1, BPF_F_MM
 
 const PAGE_WORDS: usize = 4096 / 8;
 
+/// The head of a slot's payload, as far as its first page; `element` counts over all queues.
+#[inline(always)]
+pub fn payload(element: u32) -> Option<&'static [Word; PAGE_WORDS]> {
+    PAYLOADS.get(element.wrapping_mul(SHM_HEAD_PAGES.get()))
+}
+
 /// What is counted of an opcode in a queue.
 #[inline(always)]
 pub fn ops(queue: QueueIndex, opcode: Opcode) -> Option<&'static OpCounters> {
@@ -81,11 +87,12 @@ impl Memory for Maps {
 
 /// A number that user space sets before it loads the program, and nobody changes afterwards.
 #[repr(transparent)]
-struct Constant<T>(T);
+pub struct Constant<T>(pub T);
 
 impl<T: Copy> Constant<T> {
+    /// The value set at load time; the verifier takes it for a constant.
     #[inline(always)]
-    fn get(&self) -> T {
+    pub fn get(&self) -> T {
         // SAFETY: the pointer is made from a reference. Volatile, for the compiler must not take the
         // value in this source for the one at load time.
         unsafe { ptr::read_volatile(&raw const self.0) }
@@ -98,6 +105,9 @@ static SHM_KERNEL_ENGINE: Constant<u32> = Constant(0);
 static SHM_QUEUES: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
 static SHM_DEPTH: Constant<u32> = Constant(1);
+/// Pages of each payload's head.
+#[unsafe(no_mangle)]
+static SHM_HEAD_PAGES: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
 static SHM_CONSUMERS: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]

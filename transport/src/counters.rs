@@ -2,7 +2,7 @@
 //!
 //! Each word has one writer and only grows. `shmfuse stat` reads them without anybody noticing.
 
-use crate::sync::{Counter, Word, weakened};
+use crate::sync::{Counter, Tally, Word, weakened};
 
 /// What the program counts about one queue (protocol 12).
 #[repr(C, align(128))]
@@ -66,10 +66,24 @@ pub struct QueueCounters {
     pub daemon: DaemonCounters,
 }
 
+/// What is counted of a mount's caches, by any thread of the daemon.
+#[repr(C)]
+#[derive(Default, Debug)]
+pub struct CacheCounters {
+    /// Facts written.
+    pub filled: Tally,
+    /// Of these, in the place of another that was true and had to go.
+    pub evicted: Tally,
+    /// Of these, in the place of one about the same that had become untrue.
+    pub renewed: Tally,
+    /// Words that count look-ups, taken from an inode that the kernel still knows.
+    pub withdrawn: Tally,
+}
+
 /// What is counted of one opcode in one queue. Elements follow each other queue by queue, each with
 /// [`TABLE_LEN`](crate::wire::Opcode::TABLE_LEN) of them; slot 0 takes requests whose opcode is not
 /// known.
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 #[derive(Default, Debug)]
 pub struct OpCounters {
     /// By the program: requests that reached it.
@@ -80,6 +94,13 @@ pub struct OpCounters {
     pub dispatched: Counter,
     /// By the program: refused with an errno by a rule.
     pub denied: Counter,
+    /// By the program: bytes of its replies.
+    pub bytes_answered: Counter,
+    /// By the program: of those dispatched, requests that there was an answer to which had become
+    /// untrue.
+    pub untrue: Counter,
+    /// Unused.
+    pub reserved: [Word; 2],
     /// By the daemon: commits published.
     pub commits: Counter,
     /// By the daemon: of these, replies with an errno.
@@ -88,6 +109,8 @@ pub struct OpCounters {
     pub bytes_in: Counter,
     /// By the daemon: payload bytes of replies.
     pub bytes_out: Counter,
+    /// Unused.
+    pub reserved_too: [Word; 4],
 }
 
 /// The element in which requests of `opcode` in `queue` are counted.

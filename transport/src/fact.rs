@@ -2,17 +2,18 @@
 
 use crate::{
     layout::Blank,
-    sync::{FactSequence, FactWord, weakened},
+    sync::{FactSequence, FactUse, FactWord, weakened},
 };
 
 /// Words of a fact in the maps.
-pub const FACT_WORDS: usize = 39;
+pub const FACT_WORDS: usize = 38;
 
 /// Words under a sequence: what a reader gets is what some writer wrote, all of it.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Fact<const W: usize = FACT_WORDS> {
     sequence: FactSequence,
+    used: FactUse,
     words: [FactWord; W],
 }
 
@@ -20,24 +21,42 @@ impl<const W: usize> Blank for Fact<W> {
     fn blank() -> Self {
         Self {
             sequence: FactSequence::default(),
+            used: FactUse::default(),
             words: Blank::blank(),
         }
     }
 }
 
 impl<const W: usize> Fact<W> {
+    /// Begins to read; `None` if the fact is being written.
+    #[inline(always)]
+    pub fn begin(&self) -> Option<Reading<'_, W>> {
+        let before = self.sequence.begin();
+        (before & 1 == 0).then_some(Reading { fact: self, before })
+    }
+
     /// Copies the first words out; `false`, with rubbish in `into`, if they are being written. A
     /// fact never written reads as zeroes.
     #[inline(always)]
     pub fn read(&self, into: &mut [u64]) -> bool {
-        let before = self.sequence.begin();
-        if !before.is_multiple_of(2) {
+        let Some(reading) = self.begin() else {
             return false;
+        };
+        for (index, to) in into.iter_mut().enumerate() {
+            *to = reading.word(index);
         }
-        for (to, from) in into.iter_mut().zip(&self.words) {
-            *to = from.get();
-        }
-        weakened!(FactNoRecheck) || self.sequence.again() == before
+        reading.is_whole()
+    }
+
+    /// Says that the fact was of use, for who looks for one to replace.
+    #[inline(always)]
+    pub fn mark_used(&self) {
+        self.used.mark();
+    }
+
+    /// Whether it was of use since this was asked last.
+    pub fn take_used(&self) -> bool {
+        self.used.take()
     }
 
     /// Writes the first words and zeroes the others. `writer` shows that there is one writer at a
@@ -52,6 +71,34 @@ impl<const W: usize> Fact<W> {
             to.set(value);
         }
         self.sequence.store(even.wrapping_add(2));
+    }
+}
+
+/// A fact that is being read: each word by itself is one that it had, and together they are what one
+/// writer wrote if the reading [`is_whole`](Self::is_whole).
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'f, const W: usize = FACT_WORDS> {
+    fact: &'f Fact<W>,
+    before: u64,
+}
+
+impl<'f, const W: usize> Reading<'f, W> {
+    /// A word; 0 beyond the last.
+    #[inline(always)]
+    pub fn word(&self, index: usize) -> u64 {
+        self.fact.words.get(index).map_or(0, FactWord::get)
+    }
+
+    /// Whether nobody has written since the reading began. To be asked after the last word was read.
+    #[inline(always)]
+    pub fn is_whole(&self) -> bool {
+        weakened!(FactNoRecheck) || self.fact.sequence.again() == self.before
+    }
+
+    /// What is being read.
+    #[inline(always)]
+    pub fn fact(&self) -> &'f Fact<W> {
+        self.fact
     }
 }
 

@@ -21,7 +21,7 @@ use crate::sync::{
 };
 use core::array::from_fn;
 
-pub use crate::counters::{DaemonCounters, ProgramCounters, QueueCounters};
+pub use crate::counters::{CacheCounters, DaemonCounters, ProgramCounters, QueueCounters};
 
 /// The sizes in the models: small enough to be filled and to wrap.
 const SMALL: bool = cfg!(shmfuse_loom);
@@ -265,6 +265,10 @@ pub struct Control {
     pub parks_address: Word,
     /// How long the kernel may believe names and attributes, microseconds.
     pub ttl_us: Word,
+    /// Facts that there is room for; 0: the program answers nothing.
+    pub facts: Word,
+    /// What is counted of them.
+    pub cache: CacheCounters,
 }
 
 #[cfg(not(shmfuse_loom))]
@@ -303,6 +307,8 @@ mod asserts {
         size_of::<Park>() == 64,
         size_of::<QueueCounters>() == 256,
         offset_of!(QueueCounters, daemon) == 128,
+        size_of::<crate::counters::OpCounters>() == 128,
+        offset_of!(crate::counters::OpCounters, commits) == 64,
         size_of::<Control>() == 4096,
         align_of::<Ring>() == 4096,
         LANE_ENTRIES >= MAX_DEPTH,

@@ -37,6 +37,8 @@
 //! | [`session`] | running or closing |
 //! | [`generation`] | when a cached fact stops being true |
 //! | [`fact`] | cached answers that are read while they may be rewritten |
+//! | [`cache`] | what facts say, and how they are found |
+//! | [`answer`] | what the program answers from facts |
 //! | [`lookups`] | counting the look-ups that the program answered |
 //! | [`counters`] | what program and daemon count of a queue, and how to read it |
 //! | [`stats`] | what the kernel programs count, as it lies in the map |
@@ -47,6 +49,8 @@
 //! | `testing` | a mount's memory on the heap (feature "testing") |
 #![no_std]
 
+pub mod answer;
+pub mod cache;
 pub mod changes;
 pub mod consumer;
 pub mod counters;

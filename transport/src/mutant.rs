@@ -100,6 +100,10 @@ mutants! {
     FactNoOdd,
     /// SP-LOOKUP: the program counts without looking whether the inode is dead.
     LookupIgnoresDead,
+    /// SP-LOOKUP: the program counts in a word that was given to another inode meanwhile.
+    LookupIgnoresIncarnation,
+    /// SP-LOOKUP: the program counts by a load and a store.
+    LookupCountUnchecked,
     /// SP-LOOKUP: the daemon buries without comparing.
     LookupBuryUnchecked,
     /// SP-STAT: outcomes are counted relaxed.

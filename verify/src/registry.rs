@@ -62,6 +62,8 @@ pub const MODELS: &[Model] = models! {
         "a fact that is rewritten while it is read is never torn";
     "lookups", None, None, lookups::never_answers_with_a_dead_inode,
         "the program never answers with an inode that FORGET has buried";
+    "lookups-moved", Some(3), Some(4), lookups::counts_each_for_its_inode,
+        "a look-up is counted for the inode it was answered with, whoever has the word next";
     "stats", Some(3), None, stats::add_up,
         "a reader of the statistics never sees more outcomes than arrivals";
     "session", None, None, session::starts_with_the_control_page_written,
@@ -116,6 +118,8 @@ pub const KILLERS: &[(Mutant, &str)] = &[
     (Mutant::FactNoOdd, "fact"),
     (Mutant::LookupIgnoresDead, "lookups"),
     (Mutant::LookupBuryUnchecked, "lookups"),
+    (Mutant::LookupIgnoresIncarnation, "lookups-moved"),
+    (Mutant::LookupCountUnchecked, "lookups-moved"),
     (Mutant::StatOutcomeRelaxed, "stats"),
     (Mutant::StatReadRelaxed, "stats"),
     (Mutant::StatArrivalsFirst, "stats"),

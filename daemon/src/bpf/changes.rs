@@ -31,9 +31,10 @@ use transport::{
 pub const RING_BYTES: u32 = 256 << 10;
 
 /// The programs, those first without which nothing ends what others begin.
-pub(super) const PROGRAMS: [&str; 4] = [
+pub(super) const PROGRAMS: [&str; 5] = [
     "sched_process_exit",
     "sys_exit",
+    "ext4_da_reserve_space",
     "ext4_journal_start_inode",
     "ext4_mark_inode_dirty",
 ];

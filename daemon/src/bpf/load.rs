@@ -12,7 +12,7 @@ use aya::{
 use transport::{cq::Engine, memory::Geometry};
 
 use super::{
-    Counters, Generations, changes,
+    CacheMaps, CacheSizes, Counters, Generations, changes,
     mapping::MappedArray,
     offsets::{self, Offsets},
     shared::{Reservation, SharedMemory, Sizes},
@@ -77,12 +77,13 @@ impl Programs {
     /// initial PID namespace (programs could not tell its rings from others').
     pub fn load_shared(
         sizes: Sizes,
+        caches: CacheSizes,
         geometry: impl FnOnce(u64) -> Geometry,
     ) -> Result<(Self, SharedMemory, Geometry)> {
         check_pid_namespace()?;
         let reservation = Reservation::new(sizes)?;
         let geometry = geometry(reservation.parks_address());
-        let (mut ebpf, btf) = open_object(Some((&sizes, &geometry)))?;
+        let (mut ebpf, btf) = open_object(Some((&sizes, &caches, &geometry)))?;
         let memory = reservation.fill(|name| array_data(&ebpf, name))?;
         attach(&mut ebpf, &[ARRIVAL], &btf)?;
         attach(&mut ebpf, &PROGRAMS, &btf)?;
@@ -136,6 +137,19 @@ impl Programs {
         &self.generations
     }
 
+    /// The caches that the programs answer from, as sized at the load; `shared` is what was mapped
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// What mmap(2) says.
+    pub fn caches(&self, sizes: CacheSizes, shared: &Arc<SharedMemory>) -> Result<CacheMaps> {
+        let (generations, shared) = (Arc::clone(&self.generations), Arc::clone(shared));
+        CacheMaps::new(sizes, generations, shared, |name| {
+            array_data(&self.ebpf, name)
+        })
+    }
+
     /// The kernel's numbers for the programs, as `bpftool prog` lists them.
     pub fn ids(&self) -> Vec<u32> {
         self.infos().map(|(_, info)| info.id()).collect()
@@ -183,20 +197,20 @@ pub(super) fn kernel_types() -> Result<Btf> {
 }
 
 /// The eBPF object with its maps made and its constants set; no program is loaded yet.
-pub(super) fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
+pub(super) fn open_object(shared: Option<(&Sizes, &CacheSizes, &Geometry)>) -> Result<(Ebpf, Btf)> {
     let btf = kernel_types()?;
     let cpus = nr_cpus().map_err(|(path, error)| Error::path("cannot read", path, error))?;
     let cpus = u32::try_from(cpus).expect("Linux has at most 8192 CPUs");
 
     let offsets = Offsets::of_running_kernel(offsets::MOUNT)?;
-    let constants = shared.map(|(_, geometry)| Constants::of(geometry));
+    let constants = shared.map(|(sizes, caches, geometry)| Constants::of(sizes, caches, geometry));
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf));
     for (global, offset) in offsets.globals() {
         loader.override_global(global, offset, true);
     }
-    if let (Some((sizes, _)), Some(constants)) = (shared, &constants) {
-        for (map, elements) in sizes.elements() {
+    if let (Some((sizes, caches, _)), Some(constants)) = (shared, &constants) {
+        for (map, elements) in sizes.elements().into_iter().chain(caches.elements()) {
             loader.map_max_entries(map, elements);
         }
         for (global, value) in &constants.words {
@@ -215,12 +229,12 @@ pub(super) fn open_object(shared: Option<(&Sizes, &Geometry)>) -> Result<(Ebpf, 
 
 /// What the programs of the shared-memory transport know of the mount (ebpf/src/shm.rs).
 struct Constants {
-    words: [(&'static str, u32); 7],
+    words: [(&'static str, u32); 10],
     parks_address: u64,
 }
 
 impl Constants {
-    fn of(geometry: &Geometry) -> Self {
+    fn of(sizes: &Sizes, caches: &CacheSizes, geometry: &Geometry) -> Self {
         Self {
             words: [
                 (
@@ -233,6 +247,9 @@ impl Constants {
                 ("SHM_FUSE_FD", geometry.fuse_fd),
                 ("SHM_COOKIE", u32::from(geometry.cookie)),
                 ("SHM_PROCESS", std::process::id()),
+                ("SHM_HEAD_PAGES", sizes.head_pages()),
+                ("CACHE_SETS", caches.sets),
+                ("CACHE_DENIED_SETS", caches.denied_sets),
             ],
             parks_address: geometry.parks_address,
         }

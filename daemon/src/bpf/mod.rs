@@ -8,6 +8,7 @@
 //! | [`mapping`] | array maps as memory of this process (unsafe) |
 //! | [`ledger`] | which requests the daemon has, by its own account |
 //! | [`shared`] | the memory of the ring protocol, mapped and stitched (unsafe) |
+//! | [`caches`] | the caches that the programs answer from |
 //! | [`words`] | array maps that this process writes too: generations (unsafe) |
 //! | [`observe`] | the maps of another process, to be read |
 //! | [`changes`] | what others change on the lower file system, as the programs report it (unsafe) |
@@ -18,6 +19,7 @@
 //! daemon or in many, do not mix. The kernel holds programs and maps by the descriptors of
 //! this process alone; nothing is pinned, so nothing is left when the process is gone.
 
+pub mod caches;
 pub mod changes;
 pub mod counters;
 pub mod ledger;
@@ -29,6 +31,7 @@ pub mod shared;
 pub mod trace;
 pub mod words;
 
+pub use caches::{CacheMaps, CacheSizes};
 pub use counters::{Counters, OpcodeCounts, Snapshot};
 pub use load::Programs;
 pub use shared::{SharedMemory, Sizes};

@@ -69,6 +69,11 @@ impl Sizes {
         self.queues * self.depth
     }
 
+    /// Pages of a payload's head.
+    pub const fn head_pages(&self) -> u32 {
+        (self.head_len / PAGE) as u32
+    }
+
     /// Elements of each map, by its name in the eBPF object.
     pub const fn elements(&self) -> [(&'static str, u32); 8] {
         [
@@ -79,7 +84,7 @@ impl Sizes {
             ("LANES", self.queues * LANES_PER_QUEUE as u32),
             ("COUNTERS", self.queues),
             ("OPS", self.queues * Opcode::TABLE_LEN as u32),
-            ("PAYLOADS", self.slots() * (self.head_len / PAGE) as u32),
+            ("PAYLOADS", self.slots() * self.head_pages()),
         ]
     }
 

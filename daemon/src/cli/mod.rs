@@ -47,7 +47,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Mount a directory somewhere else, through FUSE.
-    Mount(mount::MountArgs),
+    Mount(Box<mount::MountArgs>),
     /// Unmount, and wait until the daemon behind the mount has gone.
     Umount(umount::UmountArgs),
     /// Show what a mount with the shm transport has done, from the maps it shares with the kernel.

@@ -6,7 +6,7 @@ use super::{
     usage, values,
 };
 use crate::{
-    config::{CachePolicy, Config, DataChoice, MountOptions, TransportChoice, stack_depth},
+    config::{CachePolicy, Config, DataChoice, Denied, MountOptions, TransportChoice, stack_depth},
     daemonize,
     delay::LowerDelay,
     error::{Error, Result},
@@ -62,6 +62,17 @@ pub struct MountArgs {
     /// Requests that the kernel sends without waiting (readahead, asynchronous direct I/O), 1 to 65535
     #[arg(long, value_name = "NUMBER", default_value = "64", value_parser = max_background)]
     pub max_background: u16,
+    /// Whether kernel programs answer lookups and attributes from memory where every change of the
+    /// lower directory is noticed (shm)
+    #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
+    pub s1: bool,
+    /// How many answers are kept for that, 1 to 4194304; each takes 320 bytes
+    #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = s1_entries)]
+    pub s1_entries: u32,
+    /// Refuse every lookup of this name, in any directory, with this errno (a name like EACCES,
+    /// which is the default, or a number); may be given several times
+    #[arg(long, value_name = "NAME[=ERRNO]", action = clap::ArgAction::Append, value_parser = values::deny)]
+    pub deny: Vec<Denied>,
     /// How much to log
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: Level,
@@ -112,6 +123,10 @@ fn threads(text: &str) -> Result<usize, String> {
 
 fn queue_depth(text: &str) -> Result<usize, String> {
     values::within(text, 1..=256).map(|number| number as usize)
+}
+
+fn s1_entries(text: &str) -> Result<u32, String> {
+    values::within(text, 1..=4_194_304).map(|number| number as u32)
 }
 
 fn max_background(text: &str) -> Result<u16, String> {
@@ -240,6 +255,9 @@ impl Parsed {
             mount: options,
             head_len: args.head_len,
             memory_max: args.memory_max,
+            s1: args.s1,
+            s1_entries: args.s1_entries,
+            deny: args.deny,
             lower_delay: args.lower_delay,
         })
     }
@@ -299,7 +317,7 @@ mod tests {
     fn every_long_option_is_an_o_key() {
         let line = "/a /b -o transport=uring,data=copy,cache=ttl=1.5,threads=3,queue_depth=4,\
                     max-write=64K,max_background=7,log-level=debug,log_file=/x,foreground,\
-                    head_len=8K,memory_max=1G,lower_delay=5ms:x*";
+                    head_len=8K,memory_max=1G,lower_delay=5ms:x*,s1=off,s1_entries=9,deny=core=EPERM";
         let args = parsed(line).unwrap().args;
         assert_eq!(args.transport, TransportChoice::Only(TransportKind::Uring));
         assert_eq!(args.data, DataChoice::Copy);
@@ -309,6 +327,8 @@ mod tests {
         assert_eq!(args.log_file.as_deref(), Some(Path::new("/x")));
         assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
         assert_eq!(args.lower_delay, values::delay("5ms:x*").ok());
+        assert_eq!((args.s1, args.s1_entries), (false, 9));
+        assert_eq!(args.deny, [values::deny("core=EPERM").unwrap()]);
         assert!(args.foreground);
     }
 

@@ -1,13 +1,13 @@
 //! Values of options: sizes with a suffix, times, names. Each parser says what it would have taken.
 
 use crate::{
-    config::{CachePolicy, DataChoice, TransportChoice, TransportKind},
+    config::{CachePolicy, DataChoice, Denied, TransportChoice, TransportKind},
     delay::{LowerDelay, NamePattern},
     fuse::negotiate::PAYLOAD_MAX,
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::{ops::RangeInclusive, time::Duration};
-use transport::{stats::OpcodeSlot, wire::Opcode};
+use transport::{cache::NAME_MAX, stats::OpcodeSlot, wire::Opcode};
 
 /// What `--max-write` takes, in bytes. The kernel's own limits: `FUSE_MIN_READ_BUFFER` below,
 /// `fs.fuse.max_pages_limit` (256 pages unless raised) above.
@@ -124,6 +124,59 @@ pub fn cache(text: &str) -> Result<CachePolicy, String> {
     }
 }
 
+/// A switch: on or off.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("neither on nor off".to_owned()),
+    }
+}
+
+/// The errnos that have a name here (include/uapi/asm-generic/errno-base.h).
+const ERRNOS: [(&str, i32); 7] = [
+    ("EPERM", libc::EPERM),
+    ("ENOENT", libc::ENOENT),
+    ("EIO", libc::EIO),
+    ("EACCES", libc::EACCES),
+    ("EBUSY", libc::EBUSY),
+    ("EROFS", libc::EROFS),
+    ("ENOTSUP", libc::ENOTSUP),
+];
+
+/// `--deny`: a name, and behind an equals sign the errno. What follows the last equals sign and is no
+/// errno belongs to the name.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn deny(text: &str) -> Result<Denied, String> {
+    let errno = |text: &str| {
+        let named = ERRNOS.iter().find(|(name, _)| *name == text);
+        let number = || whole(text).and_then(|number| i32::try_from(number).ok());
+        named.map(|(_, errno)| *errno).or_else(number)
+    };
+    let (name, errno) = text
+        .rsplit_once('=')
+        .and_then(|(name, last)| Some((name, errno(last)?)))
+        .unwrap_or((text, libc::EACCES));
+    if name.is_empty() || name.len() > NAME_MAX || name.contains('/') || matches!(name, "." | "..")
+    {
+        return Err(format!(
+            "'{name}' is not the name of an entry of up to {NAME_MAX} bytes"
+        ));
+    }
+    if !(1..512).contains(&errno) {
+        return Err(format!("{errno} is not an errno between 1 and 511"));
+    }
+    let name = name.as_bytes().to_vec();
+    Ok(Denied { name, errno })
+}
+
 /// `--lower-delay`: a whole number with its unit (us, ms or s) up to [`DELAY_MAX`], and behind a
 /// colon the names it is for.
 ///
@@ -217,6 +270,18 @@ fn whole(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_denied_with_the_errno_behind_it_or_as_not_permitted() {
+        let denied = |text: &str| deny(text).map(|denied| (denied.name, denied.errno));
+        assert_eq!(denied("core"), Ok((b"core".to_vec(), libc::EACCES)));
+        assert_eq!(denied("a=b=EIO"), Ok((b"a=b".to_vec(), libc::EIO)));
+        assert_eq!(denied("a=b"), Ok((b"a=b".to_vec(), libc::EACCES)));
+        assert_eq!(denied("x=511"), Ok((b"x".to_vec(), 511)));
+        for wrong in ["", "=EIO", "a/b", "..", "x=512", "x=0", &"n".repeat(225)] {
+            assert!(denied(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_size_takes_a_suffix_in_either_case() {

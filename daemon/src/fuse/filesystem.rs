@@ -1,6 +1,7 @@
 //! What a file system is to a transport.
 
 use super::{Answer, Exchange, ServeThread};
+use crate::answers::AnswerMemory;
 use transport::wire::{InHeader, InitFlags};
 
 /// What kernel and daemon agreed on at INIT.
@@ -45,6 +46,17 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Whether this request may wait for another application (a lock): it must not hold up the
     /// thread of a queue. `fixed` is the request's fixed part.
     fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool;
+
+    /// The device of the lower file system (major and minor number), if the kernel programs notice
+    /// every change of an inode there: ext4 has the tracepoints for that.
+    fn noticed_device(&self) -> Option<(u32, u32)> {
+        None
+    }
+
+    /// Kernel programs answer what is put there from now on; called at most once, before requests
+    /// are served, and only if every change of an inode of the lower file system, whoever makes it,
+    /// moves its generation there. A file system that puts nothing there answers everything itself.
+    fn use_answers(&self, _memory: Box<dyn AnswerMemory>) {}
 
     /// What it holds at the moment, as words like `inodes=1`, for who watches the daemon.
     fn holdings(&self) -> String;

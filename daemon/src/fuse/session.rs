@@ -13,6 +13,7 @@ use super::{
     pipe::Pipe,
 };
 use crate::{
+    answers::AnswerMemory,
     config::{Config, DataChoice, TransportKind},
     error::{Error, Result},
 };
@@ -121,6 +122,16 @@ impl Session {
     /// What the file system holds at the moment.
     pub fn holdings(&self) -> String {
         self.fs.holdings()
+    }
+
+    /// The device of the lower file system, if the kernel programs notice every change there.
+    pub fn noticed_device(&self) -> Option<(u32, u32)> {
+        self.fs.noticed_device()
+    }
+
+    /// Kernel programs answer what the file system puts there, which see for the condition.
+    pub fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
+        self.fs.use_answers(memory);
     }
 
     /// What happened so far that is not seen in replies.

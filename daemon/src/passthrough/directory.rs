@@ -2,6 +2,7 @@
 
 use super::{
     Passthrough,
+    facts::Stamps,
     inode::Inode,
     lookup::Keep,
     open_directory::{Entry, OpenDirectory},
@@ -44,12 +45,14 @@ impl Passthrough {
 
     /// READDIRPLUS.
     pub(super) fn readdirplus(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let inode = self.inode(exchange.header().nodeid)?;
+        let stamps = self.stamps_of_names(&inode);
         self.list(exchange, |_, directory, listing, inode, entry| {
             // Only what fits is looked up: a lookup is counted once it is answered.
             let len = Dirent::plus_padded_len(entry.name.count_bytes());
             let room = listing.take(len)?;
             let (plus, rest) = room.split_at_mut(size_of::<EntryOut>());
-            let out = self.entry_in_listing(inode, directory, entry);
+            let out = self.entry_in_listing(inode, stamps, directory, entry);
             plus.copy_from_slice(bytemuck::bytes_of(&out));
             Self::write_dirent(rest, inode, entry);
             Some(())
@@ -117,18 +120,20 @@ impl Passthrough {
     }
 
     /// What the kernel is told of an entry. One that cannot be looked up is listed all the same:
-    /// nodeid 0 says that there are no attributes. So are "." and "..", whose lookups the kernel
+    /// nodeid 0 says that there are no attributes. So are names whose lookup is refused, and "." and "..", whose lookups the kernel
     /// does not count (`fuse_direntplus_link`, fs/fuse/readdir.c).
     fn entry_in_listing(
         &self,
         parent: &Inode,
+        stamps: Option<Stamps>,
         directory: &OpenDirectory,
         entry: &Entry<'_>,
     ) -> EntryOut {
-        if matches!(entry.name.to_bytes(), b"." | b"..") {
+        if matches!(entry.name.to_bytes(), b"." | b"..") || self.denied(entry.name).is_some() {
             return EntryOut::default();
         }
-        let found = self.find_in(parent, directory.as_fd(), entry.name, Keep::Closed);
+        let dir = directory.as_fd();
+        let found = self.find_and_cache(parent, stamps, dir, entry.name, Keep::Closed);
         found.map_or_else(|_| EntryOut::default(), |found| self.entry(&found))
     }
 

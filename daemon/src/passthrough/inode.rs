@@ -7,9 +7,11 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+
+use transport::lookups::LookupRef;
 
 /// What makes two directory entries the same inode.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -46,6 +48,9 @@ pub struct Inode {
     /// Of its device: see [`shown_number`](Self::shown_number).
     number_tag: u64,
     fd: Mutex<FdSlot>,
+    /// The word in which the kernel programs count its look-ups, packed, plus 1; 0 for none. Changed
+    /// under the lock of its identity in the store.
+    counted_in: AtomicU64,
     /// Set when the descriptor is used, cleared when the cache's hand passes.
     pub(super) fd_used: AtomicBool,
 }
@@ -112,6 +117,7 @@ impl Inode {
             submount: place.submount,
             number_tag: place.number_tag,
             fd: Mutex::new(fd),
+            counted_in: AtomicU64::new(0),
             fd_used: AtomicBool::new(false),
         }
     }
@@ -175,6 +181,17 @@ impl Inode {
             (Identity::Handle { handle, .. }, Some(mount)) => Some(handle.open(mount, flags)),
             _ => None,
         }
+    }
+
+    /// Where the kernel programs count its look-ups.
+    pub(super) fn counted_in(&self) -> Option<LookupRef> {
+        let packed = self.counted_in.load(Ordering::Relaxed);
+        packed.checked_sub(1).map(LookupRef::unpack)
+    }
+
+    pub(super) fn set_counted_in(&self, word: Option<LookupRef>) {
+        let packed = word.map_or(0, |word| word.pack() + 1);
+        self.counted_in.store(packed, Ordering::Relaxed);
     }
 
     pub(super) fn slot(&self) -> MutexGuard<'_, FdSlot> {

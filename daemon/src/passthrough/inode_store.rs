@@ -9,18 +9,25 @@
 //!   new nodeid; and a nodeid once answered with a count stays until the kernel gave the count
 //!   back.
 //! - A nodeid is used once.
+//! - Where the kernel programs answer LOOKUPs, those count too, in a word of shared memory that
+//!   belongs to the inode ([`counted_in`](InodeStore::counted_in)): the inode goes when the kernel has
+//!   given back what both have counted, and no program answers with it any more.
 
 use super::inode::{Identity, Inode};
-use crate::fuse::Errno;
+use crate::{answers::Answers, fuse::Errno};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
-use transport::wire::ROOT_ID;
+use transport::{
+    lookups::{self, LookupRef, Remaining},
+    sync::LookupWord,
+    wire::ROOT_ID,
+};
 
 /// Shards of each table, a power of two: threads rarely meet in one.
 const SHARDS: usize = 64;
@@ -33,13 +40,26 @@ pub struct InodeStore {
     by_nodeid: [RwLock<HashMap<u64, Arc<Inode>>>; SHARDS],
     by_identity: [Mutex<HashMap<Identity, Known>>; SHARDS],
     hasher: RandomState,
+    answers: OnceLock<Arc<Answers>>,
 }
 
 #[derive(Debug)]
 struct Known {
     inode: Arc<Inode>,
-    /// References that the kernel has, by its count; above 0.
-    nlookup: u64,
+    /// Lookups that the daemon counted, and those that the kernel gave back: of these, and of those
+    /// that the kernel programs counted.
+    given: u64,
+    returned: u64,
+}
+
+impl Known {
+    fn new(inode: &Arc<Inode>) -> Self {
+        Self {
+            inode: Arc::clone(inode),
+            given: 1,
+            returned: 0,
+        }
+    }
 }
 
 impl InodeStore {
@@ -52,6 +72,7 @@ impl InodeStore {
             by_nodeid: std::array::from_fn(|_| RwLock::default()),
             by_identity: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
+            answers: OnceLock::new(),
         };
         store.add_root();
         store
@@ -89,7 +110,7 @@ impl InodeStore {
         let known = shard
             .get_mut(identity)
             .filter(|known| accept(&known.inode))?;
-        known.nlookup += 1;
+        known.given += 1;
         Some(Arc::clone(&known.inode))
     }
 
@@ -106,16 +127,12 @@ impl InodeStore {
     ) -> Result<Arc<Inode>, Errno> {
         let mut shard = self.identity_shard(&identity);
         if let Some(known) = shard.get_mut(&identity) {
-            known.nlookup += 1;
+            known.given += 1;
             return Ok(Arc::clone(&known.inode));
         }
         let nodeid = self.next_nodeid.fetch_add(1, Ordering::Relaxed);
         let inode = Arc::new(make(nodeid, identity.clone())?);
-        let known = Known {
-            inode: Arc::clone(&inode),
-            nlookup: 1,
-        };
-        shard.insert(identity, known);
+        shard.insert(identity, Known::new(&inode));
         self.insert_nodeid(&inode);
         Ok(inode)
     }
@@ -139,13 +156,18 @@ impl InodeStore {
             if known.inode.nodeid() != nodeid {
                 return;
             }
-            if count < known.nlookup {
-                known.nlookup -= count;
+            known.returned = known.returned.saturating_add(count);
+            if self.is_referred_to(known) {
                 return;
             }
-            if count > known.nlookup {
-                let nlookup = known.nlookup;
-                tracing::warn!("the kernel forgets nodeid {nodeid} {count} times of {nlookup}");
+            let nlookup = known.given + self.counted(&inode);
+            if known.returned > nlookup {
+                let returned = known.returned;
+                tracing::warn!("the kernel forgets nodeid {nodeid} {returned} times of {nlookup}");
+            }
+            if let (Some(answers), Some(word)) = (self.answers.get(), inode.counted_in()) {
+                inode.set_counted_in(None);
+                answers.words().give_back(word);
             }
             gone = shard.remove(inode.identity());
             let by_nodeid = self.nodeid_shard(nodeid);
@@ -160,10 +182,85 @@ impl InodeStore {
         self.get(nodeid).map_or(0, |inode| {
             let shard = self.identity_shard(inode.identity());
             let known = shard.get(inode.identity());
-            known
-                .filter(|k| k.inode.nodeid() == nodeid)
-                .map_or(0, |k| k.nlookup)
+            known.filter(|k| k.inode.nodeid() == nodeid).map_or(0, |k| {
+                (k.given + self.counted(&inode)).saturating_sub(k.returned)
+            })
         })
+    }
+
+    /// Lookups may be answered by kernel programs from now on.
+    pub fn answered_by(&self, answers: &Arc<Answers>) {
+        // There is one set of programs to a mount.
+        let _ = self.answers.set(Arc::clone(answers));
+    }
+
+    /// Where the kernel programs count the lookups that they answer with `inode`. If there is no
+    /// word left it gets another inode's. `None` if there is none at all, or if the inode was
+    /// forgotten; the root is never counted.
+    pub fn counted_in(&self, inode: &Inode) -> Option<LookupRef> {
+        /// Whoever should give its word up may not have it any more.
+        const TRIES: usize = 8;
+        let answers = self.answers.get()?;
+        if inode.nodeid() == ROOT_ID {
+            return None;
+        }
+        for _ in 0..TRIES {
+            {
+                let shard = self.identity_shard(inode.identity());
+                let known = shard.get(inode.identity())?;
+                if known.inode.nodeid() != inode.nodeid() {
+                    return None;
+                }
+                if let Some(word) = known.inode.counted_in() {
+                    return Some(word);
+                }
+                if let Some(word) = answers.words().take(answers.memory(), inode.nodeid()) {
+                    known.inode.set_counted_in(Some(word));
+                    return Some(word);
+                }
+            }
+            self.withdraw(answers, answers.words().next_victim()?);
+        }
+        None
+    }
+
+    /// Takes its word from an inode: what was counted there is the daemon's own count from now on.
+    fn withdraw(&self, answers: &Answers, nodeid: u64) {
+        let Ok(inode) = self.get(nodeid) else { return };
+        let mut shard = self.identity_shard(inode.identity());
+        let known = shard.get_mut(inode.identity());
+        let Some(known) = known.filter(|known| known.inode.nodeid() == nodeid) else {
+            return;
+        };
+        let Some(word) = known.inode.counted_in() else {
+            return;
+        };
+        if let Some(counter) = answers.memory().lookup_word(word.index) {
+            known.given += lookups::withdraw(counter);
+        }
+        known.inode.set_counted_in(None);
+        answers.words().give_back(word);
+        answers.count(|counters| counters.withdrawn.add(1));
+    }
+
+    /// Whether the kernel has references left. If not, no program answers with the inode any more.
+    fn is_referred_to(&self, known: &Known) -> bool {
+        match self.word_of(&known.inode) {
+            Some(word) => {
+                lookups::bury_if_forgotten(word, known.given, known.returned) == Remaining::Alive
+            }
+            None => known.returned < known.given,
+        }
+    }
+
+    /// Lookups that kernel programs counted.
+    fn counted(&self, inode: &Inode) -> u64 {
+        self.word_of(inode).map_or(0, lookups::counted)
+    }
+
+    fn word_of(&self, inode: &Inode) -> Option<&LookupWord> {
+        let word = inode.counted_in()?;
+        self.answers.get()?.memory().lookup_word(word.index)
     }
 
     /// How many inodes there are, the root included: at least 1.
@@ -189,12 +286,8 @@ impl InodeStore {
     }
 
     fn add_root(&self) {
-        let known = Known {
-            inode: Arc::clone(&self.root),
-            nlookup: 1,
-        };
         let mut shard = self.identity_shard(self.root.identity());
-        shard.insert(self.root.identity().clone(), known);
+        shard.insert(self.root.identity().clone(), Known::new(&self.root));
         self.insert_nodeid(&self.root);
     }
 

@@ -8,6 +8,7 @@
 
 use super::{
     Passthrough, attr,
+    facts::Stamps,
     file_handle::FileHandle,
     inode::{FdSlot, Identity, Inode, Place, device_of, kind_of},
     mount_fd::LowerMount,
@@ -36,6 +37,8 @@ pub(super) enum Keep {
 pub(super) struct Found {
     pub(super) inode: Arc<Inode>,
     pub(super) stat: Statx,
+    /// Taken before `stat`, if the inode was known by then.
+    pub(super) stamps: Option<Stamps>,
 }
 
 impl Passthrough {
@@ -44,7 +47,11 @@ impl Passthrough {
         let parent = self.inode(exchange.header().nodeid)?;
         let dir = self.path_fd(&parent)?;
         let found = match names::lookup_name(exchange)? {
-            LookupName::Entry(name) => self.find_in(&parent, dir.as_fd(), name, Keep::Cached),
+            LookupName::Entry(name) if let Some(errno) = self.denied(name) => return Err(errno),
+            LookupName::Entry(name) => {
+                let stamps = self.stamps_of_names(&parent);
+                self.find_and_cache(&parent, stamps, dir.as_fd(), name, Keep::Cached)
+            }
             LookupName::Itself => self.find_itself(&parent, dir.as_fd()),
             LookupName::Parent => self.find_parent(&parent, dir.as_fd()),
         };
@@ -54,6 +61,50 @@ impl Passthrough {
                 exchange.reply(&attr::negative_entry_out(self.ttl()))
             }
             Err(errno) => Err(errno),
+        }
+    }
+
+    /// What a lookup of `name` is refused with, if it is.
+    pub(super) fn denied(&self, name: &CStr) -> Option<Errno> {
+        let deny = &self.config.deny;
+        let denied = deny.iter().find(|denied| denied.name == name.to_bytes())?;
+        Some(Errno::from_raw_os_error(denied.errno))
+    }
+
+    /// As [`find_in`](Self::find_in), and makes facts of what is found. `stamps` are
+    /// [`stamps_of_names`](Self::stamps_of_names) of the directory.
+    pub(super) fn find_and_cache(
+        &self,
+        parent: &Inode,
+        stamps: Option<Stamps>,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+        keep: Keep,
+    ) -> Result<Found, Errno> {
+        let mut found = self.find_in(parent, dir, name, keep);
+        match &mut found {
+            Ok(found) => {
+                self.stamp_found(found);
+                self.fill_name(parent, stamps, name, Some(found));
+            }
+            Err(Errno::NOENT) => self.fill_name(parent, stamps, name, None),
+            Err(_) => {}
+        }
+        found
+    }
+
+    /// Of an inode that was not known the attributes were read before there was a stamp: they are
+    /// read once more.
+    fn stamp_found(&self, found: &mut Found) {
+        if found.stamps.is_some() {
+            return;
+        }
+        let stamps = self.stamps_of(&found.inode);
+        if stamps.is_some()
+            && let Ok(fd) = self.path_fd(&found.inode)
+            && let Ok(stat) = self.lower.stat_fd(fd.as_fd())
+        {
+            (found.stat, found.stamps) = (stat, stamps);
         }
     }
 
@@ -93,7 +144,11 @@ impl Passthrough {
             .inodes
             .find(inode.identity(), |known| known.nodeid() == inode.nodeid());
         let inode = known.ok_or(Errno::STALE)?;
-        Ok(Found { inode, stat })
+        Ok(Found {
+            inode,
+            stat,
+            stamps: None,
+        })
     }
 
     /// The directory that `child` lies in, for an application that opened a file handle on the
@@ -130,7 +185,11 @@ impl Passthrough {
             };
             Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
-        Ok(self.entry(&Found { inode, stat }))
+        Ok(self.entry(&Found {
+            inode,
+            stat,
+            stamps: None,
+        }))
     }
 
     /// The reply that tells the kernel of `found`.
@@ -176,6 +235,7 @@ impl Passthrough {
         let Some(inode) = self.inodes.peek(identity) else {
             return Ok(None);
         };
+        let stamps = self.stamps_of(&inode);
         let stat = match inode.present_fd() {
             Some(fd) => self.lower.stat_fd(fd.as_fd())?,
             None => self.lower.stat_name(dir, name)?,
@@ -183,7 +243,11 @@ impl Passthrough {
         // It may have been forgotten meanwhile, and the handle have become another inode's.
         let is_same = |known: &Inode| known.nodeid() == inode.nodeid() && known.matches(&stat);
         let inode = self.inodes.find(identity, is_same);
-        Ok(inode.map(|inode| Found { inode, stat }))
+        Ok(inode.map(|inode| Found {
+            inode,
+            stat,
+            stamps,
+        }))
     }
 
     fn open_identity(&self, identity: &Identity, mount: &LowerMount) -> Result<OwnedFd, Errno> {
@@ -242,7 +306,11 @@ impl Passthrough {
         {
             self.fds.admit(&inode, fd);
         }
-        Ok(Found { inode, stat })
+        Ok(Found {
+            inode,
+            stat,
+            stamps: None,
+        })
     }
 
     /// Who `fd` is.

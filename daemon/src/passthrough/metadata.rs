@@ -154,10 +154,12 @@ impl Passthrough {
     /// The attributes of an inode, by an open file of it if there is one.
     fn stat(&self, nodeid: u64, fh: Option<u64>) -> Result<(Arc<Inode>, Statx), Errno> {
         let inode = self.inode(nodeid)?;
+        let stamps = self.stamps_of(&inode);
         let stat = match fh {
             Some(fh) => self.lower.stat_fd(self.open_file(fh)?.as_fd())?,
             None => self.lower.stat_fd(self.path_fd(&inode)?.as_fd())?,
         };
+        self.fill_attributes(&inode, stamps, &stat);
         Ok((inode, stat))
     }
 

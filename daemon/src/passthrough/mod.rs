@@ -9,6 +9,7 @@
 //! | [`fd_cache`] | a bounded number of descriptors for them |
 //! | [`creds`] | acting as the caller: fsuid, fsgid, groups, umask, CAP_FSETID of one thread |
 //! | [`names`], [`attr`] | what requests and replies are made of |
+//! | `facts`, `changes` | what kernel programs may answer with, and what requests change |
 //! | [`lookup`] | from a name to an inode |
 //! | [`open_file`], [`handle_table`] | files that applications have open, and their handles |
 //! | [`backing_table`] | which inodes the kernel reads and writes by itself |
@@ -23,12 +24,14 @@
 
 pub mod attr;
 pub mod backing_table;
+mod changes;
 pub mod creds;
 mod data;
 pub mod directory;
 #[cfg(test)]
 mod directory_tests;
 mod extent;
+mod facts;
 pub mod fd_cache;
 pub mod file_handle;
 mod flock;
@@ -70,6 +73,7 @@ mod testing;
 mod xattr;
 
 use crate::{
+    answers::{AnswerMemory, Answers},
     config::Config,
     error::{Error, Result},
     fuse::{Answer, Backing, Errno, Exchange, FileSystem, Negotiated, ServeThread},
@@ -104,6 +108,7 @@ pub struct Passthrough {
     modes: BackingTable,
     locks: LockTable,
     writers: privileges::Writers,
+    answers: OnceLock<Arc<Answers>>,
 }
 
 impl Passthrough {
@@ -138,6 +143,7 @@ impl Passthrough {
             modes: BackingTable::default(),
             locks: LockTable::default(),
             writers: privileges::Writers::default(),
+            answers: OnceLock::new(),
         })
     }
 
@@ -274,6 +280,7 @@ impl FileSystem for Passthrough {
     }
 
     fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        let _change = self.change_by(exchange);
         self.dispatch(thread, exchange)
     }
 
@@ -283,6 +290,22 @@ impl FileSystem for Passthrough {
 
     fn may_block(&self, header: &InHeader, _fixed: &[u8]) -> bool {
         header.opcode == Opcode::SETLKW
+    }
+
+    fn noticed_device(&self) -> Option<(u32, u32)> {
+        /// `EXT4_SUPER_MAGIC` (include/uapi/linux/magic.h); ext2 and ext3 have it too, and on this
+        /// kernel the same driver.
+        const EXT4: i64 = 0xef53;
+        let stat = rustix::fs::fstatfs(self.lower.root()).ok()?;
+        let device = self.inodes.root().device();
+        (stat.f_type as i64 == EXT4).then_some(((device >> 32) as u32, device as u32))
+    }
+
+    fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
+        let answers = Arc::new(Answers::new(memory, self.inodes.root().device()));
+        self.inodes.answered_by(&answers);
+        // Called once.
+        let _ = self.answers.set(answers);
     }
 
     fn holdings(&self) -> String {
@@ -311,8 +334,9 @@ impl FileSystem for Passthrough {
 /// How many files may be open at a time in a process that may have `limit` descriptors: whoever
 /// opens more is refused (`EMFILE`), and the others can still look names up.
 fn open_max(limit: u64) -> usize {
-    /// Descriptors of the daemon itself, and for requests under way.
-    const RESERVE_MIN: u64 = 48;
+    /// Descriptors of the daemon itself, some 60 with the kernel programs and their maps, and for
+    /// requests under way.
+    const RESERVE_MIN: u64 = 80;
     let reserve = (limit / 8).max(RESERVE_MIN);
     usize::try_from(limit.saturating_sub(reserve)).unwrap_or(usize::MAX)
 }

@@ -106,6 +106,12 @@ impl Writers {
         writers.insert(caller.pid, caller.nodeid);
     }
 
+    /// Whether somebody has had the capabilities of this inode removed, and asked for nothing since.
+    pub(super) fn concern(&self, nodeid: u64) -> bool {
+        let writers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.values().any(|noted| *noted == nodeid)
+    }
+
     /// `caller` asks for capabilities: what it does next begins with that (`cap_inode_need_killpriv`,
     /// security/commoncap.c), and what it removed before was removed for its own sake.
     pub(super) fn forget(&self, caller: &InHeader) {

@@ -14,14 +14,18 @@ use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid, macros::btf_tracepoint, programs::BtfTracePointContext,
 };
 use transport::{
+    answer::{Known, answer, denied, may_answer},
     index::{LaneIndex, Position, QueueIndex},
     program::{Event, Outcome, Verdict, on_completion},
-    slot::Arrived,
+    slot::{Arrived, Reply},
     tag::Tag,
     wire::Opcode,
 };
 
-use crate::shm::{self, Maps};
+use crate::{
+    caches::{self, Caches},
+    shm::{self, Maps},
+};
 
 /// Where `cached_cq_tail` lies in `struct io_ring_ctx`, in bytes; set by user space.
 #[unsafe(no_mangle)]
@@ -60,11 +64,12 @@ fn io_uring_complete(ctx: BtfTracePointContext) -> i32 {
         res,
     };
     let mut opcode = Opcode(0);
-    let outcome = on_completion(&Maps, &geometry, event, |arrived, _| {
+    let mut verdict = Decided::default();
+    let outcome = on_completion(&Maps, &geometry, event, |arrived, element| {
         opcode = opcode_of(arrived);
-        decide(opcode)
+        decide(opcode, arrived, element, &mut verdict)
     });
-    count(tag.queue, opcode, outcome);
+    count(tag.queue, opcode, outcome, verdict);
     0
 }
 
@@ -74,22 +79,67 @@ fn opcode_of(arrived: &Arrived<'_>) -> Opcode {
     Opcode(word.map_or(0, |word| (word.get() >> 32) as u32))
 }
 
+/// What is to be counted of a verdict.
+#[derive(Clone, Copy, Default)]
+struct Decided {
+    refused: bool,
+    untrue: bool,
+    bytes: u32,
+}
+
 /// What becomes of a request.
 #[inline(always)]
-fn decide(opcode: Opcode) -> Verdict {
-    Verdict::Dispatch(lane_of(opcode), opcode)
+fn decide(
+    opcode: Opcode,
+    arrived: &Arrived<'_>,
+    element: u32,
+    decided: &mut Decided,
+) -> Verdict {
+    let dispatch = Verdict::Dispatch(lane_of(opcode), opcode);
+    if !may_answer(opcode) || !caches::are_on() {
+        return dispatch;
+    }
+    let Some(payload) = shm::payload(element) else {
+        return dispatch;
+    };
+    if let Some(errno) = denied(&Caches, opcode, arrived, payload) {
+        decided.refused = true;
+        return Verdict::Deny(errno);
+    }
+    match answer(&Caches, opcode, arrived, payload) {
+        Known::Answer(reply) => {
+            if let Reply::Body(len) = reply {
+                decided.bytes = len;
+            }
+            Verdict::Answer(reply)
+        }
+        Known::Nothing => dispatch,
+        Known::Untrue => {
+            decided.untrue = true;
+            dispatch
+        }
+    }
 }
 
 /// Counts by opcode; a request that was not looked into is of none.
 #[inline(always)]
-fn count(queue: QueueIndex, opcode: Opcode, outcome: Outcome) {
+fn count(queue: QueueIndex, opcode: Opcode, outcome: Outcome, decided: Decided) {
     let Some(ops) = shm::ops(queue, opcode) else {
         return;
     };
     match outcome {
         Outcome::Foreign | Outcome::Woken => return,
-        Outcome::Answered => ops.answered.add(1),
-        Outcome::Dispatched => ops.dispatched.add(1),
+        Outcome::Answered if decided.refused => ops.denied.add(1),
+        Outcome::Answered => {
+            ops.answered.add(1);
+            ops.bytes_answered.add(u64::from(decided.bytes));
+        }
+        Outcome::Dispatched => {
+            ops.dispatched.add(1);
+            if decided.untrue {
+                ops.untrue.add(1);
+            }
+        }
         Outcome::Standing => {}
     }
     ops.arrivals.add(1);

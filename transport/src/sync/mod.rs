@@ -1,4 +1,4 @@
-//! The one file that names atomics, and with them every ordering of the protocol.
+//! The one place that names atomics, and with them every ordering of the protocol.
 //!
 //! Each shared word is a type named for its role, and its methods are named for who calls them. An
 //! ordering belongs to a sync point (`SP-...`), which has the same name at both ends, here and in
@@ -19,6 +19,7 @@
 )]
 
 mod arms;
+mod cache;
 
 use crate::index::Position;
 pub(crate) use arms::{crash_point, is_mutant, mutant, weakened};
@@ -87,6 +88,8 @@ words! {
     FactSequence(AtomicU64: u64);
     /// A word of a fact. SP-FACT.
     FactWord(AtomicU64: u64);
+    /// Whether a fact was of use lately, by which nothing is ordered.
+    FactUse(AtomicU64: u64);
     /// How often the program told the kernel of an inode. SP-LOOKUP.
     LookupWord(AtomicU64: u64);
     /// A count with one writer. SP-STAT.
@@ -290,84 +293,6 @@ impl SlotWord {
             return Ok(self.0.swap(to, Relaxed));
         }
         self.0.compare_exchange(from, to, Relaxed, Relaxed)
-    }
-}
-
-impl GenerationWord {
-    /// The generation, before anything that the caller looks at afterwards. SP-GEN.
-    #[inline(always)]
-    pub(crate) fn now(&self) -> u64 {
-        self.0.load(point!(GenerationStampRelaxed, Acquire))
-    }
-
-    /// Moves the generation: whoever sees the new one sees the effects before it, and whoever sees an
-    /// effect behind it sees the new one. SP-GEN.
-    #[inline(always)]
-    pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, point!(GenerationBumpRelaxed, AcqRel));
-    }
-}
-
-impl FactSequence {
-    /// The sequence before a copy. SP-FACT.
-    #[inline(always)]
-    pub(crate) fn begin(&self) -> u64 {
-        self.0.load(Acquire)
-    }
-
-    /// The sequence after a copy whose words were loaded with acquire. SP-FACT.
-    #[inline(always)]
-    pub(crate) fn again(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-
-    /// Announces (odd) or ends (even) a writing. SP-FACT.
-    #[inline(always)]
-    pub(crate) fn store(&self, value: u64) {
-        self.0.store(value, Release);
-    }
-}
-
-impl FactWord {
-    /// Loads a word of a fact, before the sequence is looked at again. SP-FACT.
-    #[inline(always)]
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(point!(FactReadRelaxed, Acquire))
-    }
-
-    /// Writes a word of a fact, after the odd sequence. SP-FACT.
-    #[inline(always)]
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, point!(FactWriteRelaxed, Release));
-    }
-}
-
-impl LookupWord {
-    /// Adds one and returns the value before. SP-LOOKUP.
-    #[inline(always)]
-    pub(crate) fn increment(&self) -> u64 {
-        self.0.fetch_add(1, AcqRel)
-    }
-
-    /// The value as it is.
-    #[inline(always)]
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Acquire)
-    }
-
-    /// Moves from exactly `from` to `to`, or says what is there. SP-LOOKUP.
-    #[inline(always)]
-    pub(crate) fn exchange(&self, from: u64, to: u64) -> Result<u64, u64> {
-        if weakened!(LookupBuryUnchecked) {
-            return Ok(self.0.swap(to, AcqRel));
-        }
-        self.0.compare_exchange(from, to, AcqRel, Acquire)
-    }
-
-    /// Starts over; only while no fact names the inode.
-    #[inline(always)]
-    pub(crate) fn reset(&self) {
-        self.0.store(0, Release);
     }
 }
 

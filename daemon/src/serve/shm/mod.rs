@@ -20,6 +20,7 @@ use super::{
     uring::{self, entry::QueueId, memory::EntryMemory, probe, worker::Worker},
 };
 use crate::{
+    answers::Answers,
     bpf::{Programs, SharedMemory, Sizes},
     error::Result,
     fuse::Session,
@@ -31,7 +32,9 @@ use std::{
     sync::{Arc, mpsc},
 };
 use transport::{
+    changes::Lower,
     cq::Engine,
+    generation,
     layout::MAGIC,
     memory::{Geometry, Memory},
     session,
@@ -58,7 +61,7 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     let (sizes, depth) = (plan.sizes, plan.sizes.depth);
     let fuse_fd = session.device().as_fd().as_raw_fd() as u32;
     let (mut programs, memory, geometry) =
-        Programs::load_shared(sizes, |parks_address| Geometry {
+        Programs::load_shared(sizes, plan.caches, |parks_address| Geometry {
             engine: Engine::Worker,
             queues: u32::from(queues),
             depth,
@@ -72,6 +75,15 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         memory: Arc::new(memory),
         geometry,
     };
+    let caches = programs.caches(plan.caches, &shared.memory)?;
+    let deny = session.config().deny.iter();
+    Answers::refuse(&caches, deny.map(|denied| (&*denied.name, denied.errno)));
+    let answers = session.config().s1 && notice_changes(session, &mut programs);
+    if answers {
+        session.use_answers(Box::new(caches));
+        let control = shared.memory.control().expect("the map has one element");
+        control.facts.set(plan.caches.facts().into());
+    }
     let mount = MountTable::read()?;
     if let Some(mount) = mount.top(&session.config().mountpoint) {
         programs.watch(mount.device)?;
@@ -104,6 +116,25 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         threads.push(start_queue(session, QueueId(queue), &shared)?);
     }
     Ok(threads)
+}
+
+/// Lets the programs notice every change of the lower file system; whether they do.
+fn notice_changes(session: &Session, programs: &mut Programs) -> bool {
+    let Some((major, minor)) = session.noticed_device() else {
+        tracing::info!("kernel programs answer nothing: the lower file system is not ext4");
+        return false;
+    };
+    let lower = Lower {
+        device: generation::device_of(major, minor) as u32,
+        process: std::process::id(),
+    };
+    match programs.notice_changes(lower) {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!("kernel programs answer nothing: {error}");
+            false
+        }
+    }
 }
 
 /// Fills the control page, and lets the programs begin.

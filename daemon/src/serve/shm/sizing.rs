@@ -1,7 +1,7 @@
 //! How much memory a mount gets: what was asked for, or as much of it as the bound allows.
 
 use crate::{
-    bpf::Sizes,
+    bpf::{CacheSizes, Sizes},
     config::Config,
     error::{Error, Result},
 };
@@ -11,12 +11,16 @@ use transport::layout::{LANES_PER_QUEUE, MAX_DEPTH};
 
 /// The share of the machine's memory that a mount may take if nobody says otherwise: one in four.
 const DEFAULT_SHARE: u64 = 4;
+/// `--s1-entries`, if nobody says otherwise.
+pub const DEFAULT_FACTS: u32 = 65536;
 
 /// What a mount of the shm transport takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Plan {
     /// As it will be.
     pub sizes: Sizes,
+    /// Answers that the programs may give.
+    pub caches: CacheSizes,
     /// Slots per queue that were asked for; more than there will be if the bound does not hold them.
     pub depth_asked: u32,
     /// The bound, in bytes.
@@ -38,7 +42,9 @@ pub fn plan(config: &Config, queues: u32, payload_len: usize) -> Result<Plan> {
         head_len: config.head_len.min(payload_len),
         payload_len,
     };
-    fit(asked, config.memory_max)
+    let facts = if config.s1 { config.s1_entries } else { 0 };
+    let caches = CacheSizes::new(facts, config.deny.len());
+    fit(asked, caches, config.memory_max)
 }
 
 /// The same with everything as it is if nobody says otherwise, and the longest payload.
@@ -56,23 +62,25 @@ pub fn plan_by_default(queues: u32) -> Result<Plan> {
         head_len: 4096,
         payload_len,
     };
-    fit(asked, None)
+    fit(asked, CacheSizes::new(DEFAULT_FACTS, 0), None)
 }
 
-fn fit(asked: Sizes, memory_max: Option<u64>) -> Result<Plan> {
+fn fit(asked: Sizes, caches: CacheSizes, memory_max: Option<u64>) -> Result<Plan> {
     let bound = memory_max.unwrap_or_else(default_memory_max);
     let of_depth = |depth| Sizes { depth, ..asked };
-    let fits = |sizes: &Sizes| sizes.total_bytes() <= bound;
+    let total = |sizes: &Sizes| sizes.total_bytes() + caches.bytes() as u64;
+    let fits = |sizes: &Sizes| total(sizes) <= bound;
     let found = (1..=asked.depth).rev().map(of_depth).find(fits);
-    let sizes = found.ok_or_else(|| refused(&of_depth(1), memory_max, bound))?;
+    let sizes = found.ok_or_else(|| refused(&of_depth(1), &caches, memory_max, bound))?;
     Ok(Plan {
         sizes,
+        caches,
         depth_asked: asked.depth,
         memory_max: bound,
     })
 }
 
-fn refused(least: &Sizes, memory_max: Option<u64>, bound: u64) -> Error {
+fn refused(least: &Sizes, caches: &CacheSizes, memory_max: Option<u64>, bound: u64) -> Error {
     let thing = match memory_max {
         Some(_) => format!("--memory-max {}", Mebibytes(bound)),
         None => format!(
@@ -80,15 +88,18 @@ fn refused(least: &Sizes, memory_max: Option<u64>, bound: u64) -> Error {
             Mebibytes(bound)
         ),
     };
-    let needed = Mebibytes(least.total_bytes());
+    let needed = Mebibytes(least.total_bytes() + caches.bytes() as u64);
     Error::refused(
         thing,
         format!(
-            "too little for {} queues with one payload of {} KiB each, which take {needed}",
+            "too little for {} queues with one payload of {} KiB each and {} answers, which take {needed}",
             least.queues,
-            least.payload_len >> 10
+            least.payload_len >> 10,
+            caches.facts(),
         ),
-        format!("--memory-max {needed} or more, less --max-write, or --transport uring"),
+        format!(
+            "--memory-max {needed} or more, less --max-write or --s1-entries, or --transport uring"
+        ),
     )
 }
 
@@ -118,7 +129,7 @@ impl fmt::Display for Plan {
             f,
             "{queues} queues of {depth} slots, heads of {} KiB: {} in maps and up to {} beside them",
             head_len >> 10,
-            Mebibytes(self.sizes.map_bytes() as u64),
+            Mebibytes((self.sizes.map_bytes() + self.caches.bytes()) as u64),
             Mebibytes(self.sizes.payload_bytes() as u64),
         )?;
         if depth < self.depth_asked {
@@ -150,14 +161,14 @@ mod tests {
 
     #[test]
     fn what_fits_is_given_as_asked_and_nothing_is_said() {
-        let plan = fit(asked(8, 4096), Some(1 << 30)).unwrap();
+        let plan = fit(asked(8, 4096), CacheSizes::default(), Some(1 << 30)).unwrap();
         assert_eq!(plan.sizes, asked(8, 4096));
         assert!(!plan.to_string().contains("memory-max"), "{plan}");
     }
 
     #[test]
     fn what_does_not_fit_makes_queues_less_deep_and_that_is_said() {
-        let plan = fit(asked(8, 4096), Some(14 << 20)).unwrap();
+        let plan = fit(asked(8, 4096), CacheSizes::default(), Some(14 << 20)).unwrap();
         assert_eq!(plan.sizes.depth, 3);
         assert!(plan.sizes.total_bytes() <= 14 << 20);
         let text = plan.to_string();
@@ -170,16 +181,18 @@ mod tests {
 
     #[test]
     fn a_payload_that_lies_in_a_map_as_a_whole_takes_nothing_beside_it() {
-        let plan = fit(asked(8, 1 << 20), Some(20 << 20)).unwrap();
+        let plan = fit(asked(8, 1 << 20), CacheSizes::default(), Some(20 << 20)).unwrap();
         assert_eq!(plan.sizes.payload_bytes(), 0);
         assert!(plan.sizes.map_bytes() > 16 << 20);
     }
 
     #[test]
     fn a_bound_below_one_slot_per_queue_is_refused_and_the_one_it_takes_is_named() {
-        let error = fit(asked(8, 4096), Some(3 << 20)).unwrap_err().to_string();
+        let error = fit(asked(8, 4096), CacheSizes::default(), Some(3 << 20))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--memory-max 3M"), "{error}");
         assert!(error.contains("--memory-max 5M or more"), "{error}");
-        assert!(fit(asked(8, 4096), Some(5 << 20)).is_ok());
+        assert!(fit(asked(8, 4096), CacheSizes::default(), Some(5 << 20)).is_ok());
     }
 }

@@ -1,0 +1,166 @@
+//! Facts for the kernel programs to answer with (docs/protocol.md, 8): which generations a reply
+//! depends on, and when its look at the lower file system may be believed.
+//!
+//! | fact | depends on | besides |
+//! | --- | --- | --- |
+//! | a name in a directory, or that there is none | the directory | the directory's lock was free once, between stamp and look |
+//! | attributes | the inode | |
+//! | target of a symlink | the inode | |
+//! | an extended attribute, or their names | the inode | |
+//!
+//! *The directory's lock.* The lower file system says that a directory changes while it holds the
+//! directory's lock, and the name changes behind that, still under the lock (ext4 marks the directory
+//! in `ext4_delete_entry` and `ext4_add_entry`; `d_delete` and `d_instantiate` come later, fs/namei.c).
+//! A look without the lock may thus find the old name under the new generation. getdents(2) takes the
+//! lock: whatever had moved the generation before the stamp is over when it returns, and whatever
+//! begins afterwards moves the generation once more.
+
+use super::{Passthrough, attr, inode::Inode, lookup::Found};
+use crate::{answers::Answers, fuse::Errno};
+use rustix::fs::{OFlags, SeekFrom, Statx};
+use std::{ffi::CStr, mem::MaybeUninit, sync::Arc};
+use transport::{
+    cache::{ABSENT, Key, Kind},
+    generation::Stamp,
+};
+
+/// What was noted before a look: what is found depends on these generations.
+pub(super) type Stamps = [Stamp; 2];
+
+impl Passthrough {
+    /// Where facts about `inode` go, if there are any: the kernel programs answer, and all changes of
+    /// the inode are noticed.
+    fn answers_about(&self, inode: &Inode) -> Option<&Answers> {
+        let answers = self.answers.get()?;
+        let noticed = inode.device() == answers.device() && !inode.is_submount();
+        noticed.then_some(&**answers)
+    }
+
+    /// To be taken before the attributes of `inode`, or its extended attributes, are looked at.
+    pub(super) fn stamps_of(&self, inode: &Inode) -> Option<Stamps> {
+        let answers = self.answers_about(inode)?;
+        Some([answers.stamp(inode.number())?; 2])
+    }
+
+    /// To be taken before names in `directory` are looked at.
+    pub(super) fn stamps_of_names(&self, directory: &Arc<Inode>) -> Option<Stamps> {
+        let answers = self.answers_about(directory)?;
+        let stamp = answers.stamp(directory.number())?;
+        match self.pass_lock(directory) {
+            Ok(()) => Some([stamp; 2]),
+            Err(errno) => {
+                tracing::debug!(nodeid = directory.nodeid(), %errno, "names are not cached");
+                None
+            }
+        }
+    }
+
+    /// Takes the lock of a directory and lets go of it: by a getdents(2) that finds nothing, being at
+    /// the end, and leaves the access time alone.
+    fn pass_lock(&self, directory: &Arc<Inode>) -> Result<(), Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME;
+        let open = self.reopen(directory, flags)?;
+        rustix::fs::seek(&open, SeekFrom::End(0))?;
+        let mut space = [MaybeUninit::uninit(); 512];
+        match rustix::fs::RawDir::new(&open, &mut space).next() {
+            None | Some(Ok(_)) => Ok(()),
+            Some(Err(errno)) => Err(errno),
+        }
+    }
+
+    /// `stat` is what `inode` was found to be since `stamps`.
+    pub(super) fn fill_attributes(&self, inode: &Inode, stamps: Option<Stamps>, stat: &Statx) {
+        let (Some(answers), Some(stamps)) = (self.answers_about(inode), stamps) else {
+            return;
+        };
+        if !inode.matches(stat) {
+            return;
+        }
+        let out = attr::attr_out(self.attr(inode, stat), self.ttl());
+        let body = bytemuck::bytes_of(&out);
+        let key = key(Kind::Attr, inode.nodeid(), &[]);
+        answers.fill(&key, stamps, body, body.len() as u32);
+    }
+
+    /// `name` in `parent` was found to be this since `stamps`, or not to be there.
+    pub(super) fn fill_name(
+        &self,
+        parent: &Inode,
+        stamps: Option<Stamps>,
+        name: &CStr,
+        found: Option<&Found>,
+    ) {
+        let (Some(answers), Some(stamps)) = (self.answers_about(parent), stamps) else {
+            return;
+        };
+        let ttl = self.ttl();
+        let validity = [ttl.as_secs(), u64::from(ttl.subsec_nanos())];
+        let inode = match found {
+            None => [0, 0],
+            Some(Found {
+                inode,
+                stat,
+                stamps,
+            }) => {
+                if self.answers_about(inode).is_none() {
+                    return;
+                }
+                let Some(word) = self.inodes.counted_in(inode) else {
+                    return;
+                };
+                self.fill_attributes(inode, *stamps, stat);
+                [inode.nodeid(), word.pack()]
+            }
+        };
+        let body = [inode[0], inode[1], validity[0], validity[1]];
+        let key = key(Kind::Name, parent.nodeid(), name.to_bytes());
+        answers.fill(&key, stamps, &body[..], 32);
+    }
+
+    /// The reply to GETXATTR of a caller with room for it, or `ENODATA`.
+    pub(super) fn fill_xattr(
+        &self,
+        inode: &Inode,
+        stamps: Option<Stamps>,
+        name: &CStr,
+        value: Option<&[u8]>,
+    ) {
+        let key = key(Kind::Xattr, inode.nodeid(), name.to_bytes());
+        self.fill_value(inode, stamps, &key, value);
+    }
+
+    /// The reply to a LISTXATTR that everybody gets.
+    pub(super) fn fill_xattrs(&self, inode: &Inode, stamps: Option<Stamps>, names: &[u8]) {
+        self.fill_value(
+            inode,
+            stamps,
+            &key(Kind::Xattrs, inode.nodeid(), &[]),
+            Some(names),
+        );
+    }
+
+    fn fill_value(
+        &self,
+        inode: &Inode,
+        stamps: Option<Stamps>,
+        key: &Key<'_, [u8]>,
+        value: Option<&[u8]>,
+    ) {
+        let (Some(answers), Some(stamps)) = (self.answers_about(inode), stamps) else {
+            return;
+        };
+        let len = value.map_or(Some(ABSENT), |value| u32::try_from(value.len()).ok());
+        if let Some(len) = len {
+            answers.fill(key, stamps, value.unwrap_or_default(), len);
+        }
+    }
+}
+
+const fn key(kind: Kind, nodeid: u64, name: &[u8]) -> Key<'_, [u8]> {
+    Key {
+        kind,
+        nodeid,
+        name,
+        len: name.len(),
+    }
+}
