@@ -27,6 +27,12 @@ pub struct Config {
     pub data: DataChoice,
     /// How long the kernel may believe what it was told.
     pub cache: CachePolicy,
+    /// Files are opened by the kernel alone, and their pages stay: no OPEN, FLUSH, RELEASE. Data is
+    /// copied, and names and attributes are believed for a while.
+    pub no_open: bool,
+    /// The kernel collects writes and keeps sizes and times until it sends them. Data is copied, and
+    /// names and attributes are believed for a while.
+    pub writeback: bool,
     /// Threads that serve requests on classic and splice, 1 ..= 1024. The ring transports have one
     /// per possible CPU, as the kernel demands.
     pub threads: usize,
@@ -64,6 +70,8 @@ impl Config {
             transport: TransportChoice::Auto,
             data: DataChoice::Copy,
             cache: CachePolicy::Strict,
+            no_open: false,
+            writeback: false,
             threads: 1,
             queue_depth: 1,
             max_write: 1 << 20,

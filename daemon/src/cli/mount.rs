@@ -49,6 +49,14 @@ pub struct MountArgs {
     /// ttl=SECONDS (fractions allowed)
     #[arg(long, value_name = "POLICY", default_value = "strict", value_parser = values::cache)]
     pub cache: CachePolicy,
+    /// Files are opened and closed by the kernel alone, and their pages stay: no OPEN, FLUSH or
+    /// RELEASE is sent. Locks are then the mount's own, not the lower file's. Needs --cache ttl=SECONDS
+    #[arg(long)]
+    pub no_open: bool,
+    /// The kernel collects writes, and keeps sizes and times of files, until it sends them: the lower
+    /// directory must not be changed by others meanwhile. Needs --cache ttl=SECONDS
+    #[arg(long)]
+    pub writeback: bool,
     /// Serving threads of classic and splice, 1 to 1024 [default: one per CPU, at least 2];
     /// uring and shm have one per CPU
     #[arg(long, value_name = "NUMBER", value_parser = threads)]
@@ -246,7 +254,9 @@ impl Parsed {
             lower,
             mountpoint,
             transport: args.transport,
-            data: args.data,
+            data: kept_pages_data(&args)?,
+            no_open: args.no_open,
+            writeback: args.writeback,
             cache: args.cache,
             threads: args.threads.unwrap_or_else(default_threads),
             queue_depth: args.queue_depth,
@@ -261,6 +271,27 @@ impl Parsed {
             lower_delay: args.lower_delay,
         })
     }
+}
+
+/// How data travels, given that pages may be kept: kernel passthrough goes past them, and what is
+/// asked for each time cannot be kept.
+fn kept_pages_data(args: &MountArgs) -> Result<DataChoice> {
+    let option = match (args.no_open, args.writeback) {
+        (true, _) => "--no-open",
+        (_, true) => "--writeback",
+        _ => return Ok(args.data),
+    };
+    if args.data == DataChoice::Passthrough {
+        let why = "it keeps pages, and with '--data passthrough' there are none to keep";
+        let remedy = "leave out one of the two";
+        return Err(Error::refused(option, why, remedy));
+    }
+    if args.cache.ttl().is_zero() {
+        let why = "it keeps what '--cache strict' asks for each time";
+        let remedy = "add '--cache ttl=SECONDS'";
+        return Err(Error::refused(option, why, remedy));
+    }
+    Ok(DataChoice::Copy)
 }
 
 fn default_threads() -> usize {

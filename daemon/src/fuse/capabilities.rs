@@ -42,12 +42,12 @@ const CAPABILITIES: &[Capability] = {
         ),
         Capability(
             F::POSIX_LOCKS,
-            Always,
-            "locks of fcntl(2) are the lower file's",
+            If(opens),
+            "locks of fcntl(2) are the lower file's; without FLUSH and RELEASE nobody would give them up",
         ),
         Capability(
             F::ATOMIC_O_TRUNC,
-            Always,
+            If(opens),
             "OPEN truncates: no SETATTR in between",
         ),
         Capability(
@@ -74,8 +74,8 @@ const CAPABILITIES: &[Capability] = {
         ),
         Capability(
             F::FLOCK_LOCKS,
-            Always,
-            "locks of flock(2) are the lower file's",
+            If(opens),
+            "locks of flock(2) are the lower file's; without FLUSH and RELEASE nobody would give them up",
         ),
         Capability(
             F::HAS_IOCTL_DIR,
@@ -100,13 +100,13 @@ const CAPABILITIES: &[Capability] = {
         ),
         Capability(
             F::WRITEBACK_CACHE,
-            No,
-            "the kernel would hold sizes and times that the lower file does not have; forbidden with PASSTHROUGH",
+            If(writes_back),
+            "the kernel holds sizes and times that the lower file does not have yet; forbidden with PASSTHROUGH",
         ),
         Capability(
             F::NO_OPEN_SUPPORT,
             No,
-            "an announcement of the kernel's; OPEN is answered",
+            "an announcement of the kernel's: an OPEN answered ENOSYS is the last (--no-open)",
         ),
         Capability(
             F::PARALLEL_DIROPS,
@@ -209,6 +209,14 @@ fn is_splice(wishes: &Wishes<'_>) -> bool {
 
 fn is_uring(wishes: &Wishes<'_>) -> bool {
     wishes.kind == TransportKind::Uring
+}
+
+fn opens(wishes: &Wishes<'_>) -> bool {
+    !wishes.config.no_open
+}
+
+fn writes_back(wishes: &Wishes<'_>) -> bool {
+    wishes.config.writeback
 }
 
 fn has_ttl(wishes: &Wishes<'_>) -> bool {

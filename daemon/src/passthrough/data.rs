@@ -1,6 +1,10 @@
 //! READ, WRITE, POLL.
 
-use super::{Passthrough, open_file::OpenFile, privileges::changing};
+use super::{
+    Passthrough,
+    open_file::{CHANGEABLE, OpenFile},
+    privileges::changing,
+};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::{
     event::{PollFd, PollFlags, Timespec},
@@ -13,7 +17,8 @@ impl Passthrough {
     /// READ: the transport reads the lower file straight into the memory it sends from.
     pub(super) fn read(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let request: ReadIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let nodeid = exchange.header().nodeid;
+        let open = self.open_file(nodeid, request.fh, access(OFlags::RDONLY, request.flags))?;
         open.follow(request.flags)?;
         Ok(Body::File {
             file: Arc::clone(open.file()),
@@ -33,15 +38,23 @@ impl Passthrough {
         exchange: &mut (dyn Exchange + '_),
     ) -> Answer {
         let request: WriteIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
-        let count = if request.write_flags.contains(WriteFlags::CACHE) {
+        let is_write_back = request.write_flags.contains(WriteFlags::CACHE);
+        let flags = match (is_write_back, self.writes_back()) {
+            (true, _) => 0,
+            // The kernel has found the end, of which the lower file may not know yet.
+            (false, true) => request.flags & !OFlags::APPEND.bits(),
+            (false, false) => request.flags,
+        };
+        let nodeid = exchange.header().nodeid;
+        let open = self.open_file(nodeid, request.fh, access(OFlags::WRONLY, flags))?;
+        let count = if is_write_back {
             // Pages that were written through a mapping: that clears nothing, and the flags are
             // nobody's.
             thread.creds.with_fsetid()?;
             let file = open.write_back()?;
             exchange.write_to(file, request.offset, request.size as usize)?
         } else {
-            open.follow(request.flags)?;
+            open.follow(flags)?;
             let count = write_as_caller(thread, exchange, &open, &request)?;
             make_durable(&open, request.flags)?;
             count
@@ -57,7 +70,8 @@ impl Passthrough {
     /// nobody is to be told when it becomes so.
     pub(super) fn poll(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let request: PollIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let nodeid = exchange.header().nodeid;
+        let open = self.open_file(nodeid, request.fh, OFlags::RDONLY)?;
         let events = PollFlags::from_bits_retain(request.events as u16);
         let mut fds = [PollFd::new(&*open, events)];
         rustix::event::poll(&mut fds, Some(&Timespec::default()))?;
@@ -66,6 +80,11 @@ impl Passthrough {
             padding: 0,
         })
     }
+}
+
+/// The access mode, and what a READ or WRITE says of its file's status flags.
+fn access(mode: OFlags, flags: u32) -> OFlags {
+    mode | OFlags::from_bits_retain(flags) & CHANGEABLE
 }
 
 fn write_as_caller(

@@ -2,7 +2,7 @@
 
 use super::{Passthrough, creds::ActingAs, open_file::OpenFile, privileges::changing};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
-use rustix::fs::{FallocateFlags, SeekFrom};
+use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use std::os::fd::AsFd;
 use transport::wire::{
     CopyFileRangeIn, CopyFileRangeOut, FallocateIn, InHeader, LseekIn, LseekOut, Opcode, WriteOut,
@@ -18,7 +18,8 @@ impl Passthrough {
     /// file moves, and nobody uses it.
     pub(super) fn lseek(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let request: LseekIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let nodeid = exchange.header().nodeid;
+        let open = self.open_file(nodeid, request.fh, OFlags::RDONLY)?;
         // Beyond what a file can have: the kernel's own answer is that there is nothing.
         if i64::try_from(request.offset).is_err() {
             return Err(Errno::NXIO);
@@ -39,7 +40,8 @@ impl Passthrough {
         exchange: &mut (dyn Exchange + '_),
     ) -> Answer {
         let request: FallocateIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let nodeid = exchange.header().nodeid;
+        let open = self.open_file(nodeid, request.fh, OFlags::WRONLY)?;
         let _acting = changing_as_caller(thread, exchange.header(), &open)?;
         let mode = FallocateFlags::from_bits_retain(request.mode);
         rustix::fs::fallocate(&*open, mode, request.offset, request.length)?;
@@ -53,8 +55,9 @@ impl Passthrough {
         exchange: &mut (dyn Exchange + '_),
     ) -> Answer {
         let request: CopyFileRangeIn = exchange.arg()?;
-        let source = self.open_file(request.fh_in)?;
-        let target = self.open_file(request.fh_out)?;
+        let nodeid = exchange.header().nodeid;
+        let source = self.open_file(nodeid, request.fh_in, OFlags::RDONLY)?;
+        let target = self.open_file(request.nodeid_out, request.fh_out, OFlags::WRONLY)?;
         if request.flags != 0 {
             return Err(Errno::INVAL);
         }

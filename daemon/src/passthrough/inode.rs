@@ -166,6 +166,21 @@ impl Inode {
         number ^ self.number_tag
     }
 
+    /// Whether it has an OPEN: the kernel opens devices, pipes and sockets by itself, links not at
+    /// all.
+    ///
+    /// # Errors
+    ///
+    /// `EISDIR`, `ELOOP`, `ENXIO`.
+    pub fn check_regular(&self) -> Result<(), Errno> {
+        match self.kind {
+            FileType::RegularFile => Ok(()),
+            FileType::Directory => Err(Errno::ISDIR),
+            FileType::Symlink => Err(Errno::LOOP),
+            _ => Err(Errno::NXIO),
+        }
+    }
+
     /// Whether `stat` can be of this inode.
     pub fn matches(&self, stat: &Statx) -> bool {
         self.number == stat.stx_ino && self.device == device_of(stat) && self.kind == kind_of(stat)

@@ -10,7 +10,7 @@ impl Passthrough {
     /// GETLK: what is in the way of a lock of fcntl(2).
     pub(super) fn getlk(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let request: LkIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let open = self.files.get(request.fh).ok_or(Errno::BADF)?;
         let wanted = LockRequest::of(open.nodeid(), request.owner, request.fh, &request.lk)?;
         let found = self.locks.test(&wanted, open.as_fd())?;
         let lk = found.unwrap_or(FileLock {
@@ -27,7 +27,7 @@ impl Passthrough {
         exchange: &mut (dyn Exchange + '_),
     ) -> Answer {
         let request: LkIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let open = self.files.get(request.fh).ok_or(Errno::BADF)?;
         let wait = exchange.header().opcode == Opcode::SETLKW;
         if request.lk_flags.contains(LkFlags::FLOCK) {
             flock(&open, &request.lk, wait, thread)?;

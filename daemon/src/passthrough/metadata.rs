@@ -59,8 +59,9 @@ impl Passthrough {
         let inode = self.inode(header.nodeid)?;
         let open = valid
             .contains(SetattrValid::FH)
-            .then(|| self.open_file(arg.fh))
-            .transpose()?;
+            .then(|| self.open_file_if_any(arg.fh))
+            .transpose()?
+            .flatten();
         // An open file reaches its inode even where no handle does any more.
         let path_fd;
         let fd = match &open {
@@ -155,8 +156,9 @@ impl Passthrough {
     fn stat(&self, nodeid: u64, fh: Option<u64>) -> Result<(Arc<Inode>, Statx), Errno> {
         let inode = self.inode(nodeid)?;
         let stamps = self.stamps_of(&inode);
-        let stat = match fh {
-            Some(fh) => self.lower.stat_fd(self.open_file(fh)?.as_fd())?,
+        let open = fh.map(|fh| self.open_file_if_any(fh)).transpose()?;
+        let stat = match open.flatten() {
+            Some(open) => self.lower.stat_fd(open.as_fd())?,
             None => self.lower.stat_fd(self.path_fd(&inode)?.as_fd())?,
         };
         self.fill_attributes(&inode, stamps, &stat);

@@ -16,6 +16,7 @@
 //! | `flock` | ranges of bytes as fcntl(2) has them |
 //! | [`lock_table`], [`lock_ranges`], [`lock_request`] | locks of fcntl(2) |
 //! | `privileges` | what a caller may keep: suid, sgid and capabilities of files it changes |
+//! | `openless` | files without OPEN (`--no-open`) |
 //! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
 //! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
 //! | [`open_directory`] | an open directory and the entries read ahead |
@@ -64,6 +65,7 @@ pub mod open_file;
 mod open_file_tests;
 #[cfg(test)]
 mod open_tests;
+mod openless;
 mod privileges;
 pub mod proc_fd;
 mod sync;

@@ -12,7 +12,7 @@ use crate::{
     config::DataChoice,
     fuse::{Answer, Backing, Body, Errno, Exchange, ServeThread},
 };
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{fs::File, os::fd::AsFd, sync::Arc};
 use transport::wire::{
     CreateIn, EntryOut, FopenFlags, InitFlags, OpenIn, OpenInFlags, OpenOut, ReleaseFlags,
@@ -20,25 +20,19 @@ use transport::wire::{
 };
 
 impl Passthrough {
-    /// The open file of a handle.
-    ///
-    /// # Errors
-    ///
-    /// `EBADF` if `fh` names none.
-    pub(crate) fn open_file(&self, fh: u64) -> Result<Arc<OpenFile>, Errno> {
-        self.files.get(fh).ok_or(Errno::BADF)
-    }
-
     /// OPEN. The kernel has checked the caller's permission.
     pub(super) fn open(
         &self,
         thread: &mut ServeThread,
         exchange: &mut (dyn Exchange + '_),
     ) -> Answer {
+        if self.config.no_open {
+            return Err(Errno::NOSYS);
+        }
         let OpenIn { flags, open_flags } = exchange.arg()?;
         let inode = self.inode(exchange.header().nodeid)?;
-        check_regular(&inode)?;
-        let flags = lower_flags(flags);
+        inode.check_regular()?;
+        let flags = lower_flags(flags, self.writes_back());
         let file = if flags.contains(OFlags::TRUNC) {
             let keeps = !open_flags.contains(OpenInFlags::KILL_SUIDGID);
             let path_fd = self.path_fd(&inode)?;
@@ -65,7 +59,7 @@ impl Passthrough {
     ) -> Answer {
         let request: CreateIn = exchange.arg()?;
         let parent = self.inode(exchange.header().nodeid)?;
-        let flags = lower_flags(request.flags);
+        let flags = lower_flags(request.flags, self.writes_back());
         let file = {
             let name = names::only_name(exchange)?;
             let dir = self.path_fd(&parent)?;
@@ -95,7 +89,7 @@ impl Passthrough {
         let parent = self.inode(exchange.header().nodeid)?;
         // O_EXCL means here that the file is never to have a name.
         let never_named = OFlags::from_bits_retain(request.flags) & OFlags::EXCL;
-        let flags = lower_flags(request.flags);
+        let flags = lower_flags(request.flags, self.writes_back());
         let file = {
             let dir = self.path_fd(&parent)?;
             let groups = names::groups(exchange)?;
@@ -147,6 +141,11 @@ impl Passthrough {
                 Err(errno)
             }
         }
+    }
+
+    /// Whether the kernel collects writes (`--writeback`).
+    pub(super) fn writes_back(&self) -> bool {
+        self.agreed(InitFlags::WRITEBACK_CACHE)
     }
 
     /// Gives a lower file that was opened with `flags` a handle and decides how its data travels.
@@ -212,16 +211,6 @@ impl Passthrough {
         } else {
             FopenFlags::empty()
         }
-    }
-}
-
-/// The kernel opens devices, pipes and sockets by itself, links not at all.
-fn check_regular(inode: &Inode) -> Result<(), Errno> {
-    match inode.kind() {
-        FileType::RegularFile => Ok(()),
-        FileType::Directory => Err(Errno::ISDIR),
-        FileType::Symlink => Err(Errno::LOOP),
-        _ => Err(Errno::NXIO),
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 /// The status flags that an application can change with `F_SETFL` and that change what a read or
 /// a write does. The kernel sends them with each READ and WRITE, not when they change.
-const CHANGEABLE: OFlags = OFlags::APPEND.union(OFlags::DIRECT).union(OFlags::NOATIME);
+pub const CHANGEABLE: OFlags = OFlags::APPEND.union(OFlags::DIRECT).union(OFlags::NOATIME);
 
 /// The flags of an OPEN or CREATE that are not the lower open's: the file exists by then, is no
 /// terminal, and its nodeid says which one it is. `FMODE_EXEC` (0x20, include/linux/fs.h) and
@@ -26,9 +26,18 @@ const NOT_LOWER: u32 = OFlags::CREATE.bits()
     | OFlags::DIRECTORY.bits()
     | 0x20;
 
-/// The flags with which to open the lower file for an OPEN with `flags`.
-pub fn lower_flags(flags: u32) -> OFlags {
-    OFlags::from_bits_retain(flags & !NOT_LOWER) | OFlags::CLOEXEC
+/// The flags with which to open the lower file for an OPEN with `flags`. A kernel that writes back
+/// (`FUSE_WRITEBACK_CACHE`) reads the pages that it writes parts of, and appends by itself.
+pub fn lower_flags(flags: u32, writes_back: bool) -> OFlags {
+    let lower = OFlags::from_bits_retain(flags & !NOT_LOWER) | OFlags::CLOEXEC;
+    if !writes_back {
+        return lower;
+    }
+    let lower = lower - OFlags::APPEND;
+    match lower & OFlags::ACCMODE {
+        OFlags::WRONLY => lower - OFlags::ACCMODE | OFlags::RDWR,
+        _ => lower,
+    }
 }
 
 /// What a handle of a regular file names.
@@ -137,8 +146,17 @@ mod tests {
     fn the_lower_open_keeps_what_is_about_data() {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::DIRECT | OFlags::DSYNC;
         let dropped = OFlags::CREATE | OFlags::EXCL | OFlags::NOCTTY | OFlags::NOFOLLOW;
-        let lower = lower_flags((flags | dropped).bits());
+        let lower = lower_flags((flags | dropped).bits(), false);
         assert_eq!(lower, flags | OFlags::CLOEXEC);
+    }
+
+    #[test]
+    fn a_kernel_that_writes_back_may_read_what_it_writes_and_appends_by_itself() {
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::DSYNC;
+        let expected = OFlags::RDWR | OFlags::DSYNC | OFlags::CLOEXEC;
+        assert_eq!(lower_flags(flags.bits(), true), expected);
+        let reading = OFlags::RDONLY | OFlags::CLOEXEC;
+        assert_eq!(lower_flags(0, true), reading);
     }
 
     #[test]

@@ -10,8 +10,11 @@ impl Passthrough {
     /// well, since that is when some file systems report what went wrong in writing back; and what
     /// the application has locked by fcntl(2) is given up.
     pub(super) fn flush(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        if self.config.no_open {
+            return Err(Errno::NOSYS);
+        }
         let request: FlushIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let open = self.files.get(request.fh).ok_or(Errno::BADF)?;
         let closed = self
             .retry_on_emfile(|| rustix::io::fcntl_dupfd_cloexec(&*open, 0))
             .and_then(|duplicate| {
@@ -25,7 +28,8 @@ impl Passthrough {
     /// FSYNC, of data and attributes or of data.
     pub(super) fn fsync(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let request: FsyncIn = exchange.arg()?;
-        let open = self.open_file(request.fh)?;
+        let nodeid = exchange.header().nodeid;
+        let open = self.open_file(nodeid, request.fh, OFlags::RDONLY)?;
         if request.fsync_flags.contains(FsyncFlags::FDATASYNC) {
             rustix::fs::fdatasync(&*open)?;
         } else {
