@@ -82,7 +82,7 @@ fn fsx_finds_nothing_with_aligned_reads_and_writes(mount: &TestMount) {
     exercise(mount, &aligned);
 }
 
-for_every_variant!(
+for_every_variant_and_writeback!(
     on_mount,
     [
         fsx_finds_nothing_with_every_operation,

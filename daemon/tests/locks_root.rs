@@ -377,7 +377,6 @@ for_every_variant!(
     on_mount,
     [
         one_process_excludes_another,
-        a_lock_on_the_mount_is_one_on_the_lower_file_and_the_other_way_round,
         closing_any_descriptor_gives_up_the_process_its_locks,
         the_end_of_a_process_gives_up_its_locks,
         who_waits_gets_the_lock_in_the_end,
@@ -389,3 +388,18 @@ for_every_variant!(
         flock_of_util_linux_works,
     ]
 );
+
+/// Not so without OPEN: nobody would tell the daemon when to give the lower file's lock up.
+mod lower {
+    use super::a_lock_on_the_mount_is_one_on_the_lower_file_and_the_other_way_round;
+    variant_tests!(
+        native,
+        Variant::Native,
+        on_mount,
+        [a_lock_on_the_mount_is_one_on_the_lower_file_and_the_other_way_round]
+    );
+    for_every_daemon_variant!(
+        on_mount,
+        [a_lock_on_the_mount_is_one_on_the_lower_file_and_the_other_way_round]
+    );
+}

@@ -106,6 +106,9 @@ impl Passthrough {
     /// RELEASE: the last descriptor of a file is closed, and nothing of it is mapped any more.
     pub(super) fn release(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let request: ReleaseIn = exchange.arg()?;
+        if self.is_by_nodeid(request.fh) {
+            return Ok(Body::Empty);
+        }
         let open = self.files.remove(request.fh).ok_or(Errno::BADF)?;
         self.locks.release_handle(open.nodeid(), request.fh);
         if request.release_flags.contains(ReleaseFlags::FLOCK_UNLOCK) {
@@ -134,6 +137,10 @@ impl Passthrough {
         flags: OFlags,
     ) -> Answer {
         let entry: EntryOut = self.entry_of_open(parent, file.as_fd())?;
+        if self.config.no_open {
+            let out = self.made_without_handle(&entry, &file)?;
+            return exchange.reply2(&entry, &out);
+        }
         match self.opened(thread, entry.nodeid, file, flags) {
             Ok(out) => exchange.reply2(&entry, &out),
             Err(errno) => {

@@ -35,7 +35,7 @@ pub fn lower_flags(flags: u32, writes_back: bool) -> OFlags {
     }
     let lower = lower - OFlags::APPEND;
     match lower & OFlags::ACCMODE {
-        OFlags::WRONLY => lower - OFlags::ACCMODE | OFlags::RDWR,
+        OFlags::WRONLY => (lower - OFlags::ACCMODE) | OFlags::RDWR,
         _ => lower,
     }
 }

@@ -4,8 +4,8 @@
 //! their pages, and sends neither OPEN nor FLUSH nor RELEASE (`fuse_file_open`, fs/fuse/file.c). What
 //! it does ask about an open file comes with the handle 0, which no file of ours has, and is done on the
 //! inode, opened for that one request: a descriptor that stayed would stand in the way of those who
-//! execute the lower file, or hold a lease on it. Files that CREATE or TMPFILE opened have a handle
-//! as ever.
+//! execute the lower file, or hold a lease on it. Files that CREATE and TMPFILE make get no handle
+//! either: of these some kernels send a RELEASE, and others do not.
 //!
 //! What cannot be had that way is not agreed on at INIT: truncation by OPEN, which comes as a SETATTR
 //! instead, and locks of the lower file, which FLUSH and RELEASE would give up
@@ -14,7 +14,8 @@
 use super::{Passthrough, backing_table::DataPath, open_file::OpenFile};
 use crate::fuse::Errno;
 use rustix::fs::OFlags;
-use std::{fs::File, sync::Arc};
+use std::{fs::File, os::fd::AsFd, sync::Arc};
+use transport::wire::{EntryOut, FopenFlags, OpenOut};
 
 /// The handle of a file that the kernel opened by itself.
 const NO_HANDLE: u64 = 0;
@@ -58,7 +59,39 @@ impl Passthrough {
         self.files.get(fh).map(Some).ok_or(Errno::BADF)
     }
 
-    fn is_by_nodeid(&self, fh: u64) -> bool {
+    /// The reply for a file that was just made, which is not kept open.
+    ///
+    /// # Errors
+    ///
+    /// `EMFILE` if the file has no name, and there may be no more such.
+    pub(super) fn made_without_handle(
+        &self,
+        entry: &EntryOut,
+        file: &File,
+    ) -> Result<OpenOut, Errno> {
+        let held = self.keep_unnamed(entry, file);
+        if held.is_err() {
+            self.inodes.forget(entry.nodeid, 1);
+        }
+        held.map(|()| OpenOut {
+            fh: NO_HANDLE,
+            open_flags: FopenFlags::KEEP_CACHE,
+            backing_id: 0,
+        })
+    }
+
+    /// A file without a name lives as long as somebody holds it.
+    fn keep_unnamed(&self, entry: &EntryOut, file: &File) -> Result<(), Errno> {
+        if entry.attr.nlink > 0 {
+            return Ok(());
+        }
+        let inode = self.inode(entry.nodeid)?;
+        let fd = Arc::new(self.path_fd_of(file.as_fd())?);
+        self.fds.hold(&inode, fd).then_some(()).ok_or(Errno::MFILE)
+    }
+
+    /// Whether `fh` is that of a file which the kernel opened by itself.
+    pub(super) fn is_by_nodeid(&self, fh: u64) -> bool {
         self.config.no_open && fh == NO_HANDLE
     }
 }

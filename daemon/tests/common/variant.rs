@@ -23,6 +23,10 @@ pub enum Data {
     Copy,
     /// `--data passthrough`
     Passthrough,
+    /// `--no-open`
+    NoOpen,
+    /// `--no-open --writeback`
+    Writeback,
 }
 
 /// How long the kernel believes what it was told.
@@ -68,6 +72,19 @@ impl Variant {
     /// `--transport shm --data passthrough --cache strict`
     pub const SHM_PASSTHROUGH: Self = Self::strict(Transport::Shm, Data::Passthrough);
 
+    /// `--transport uring --no-open --cache ttl=1`
+    pub const URING_NO_OPEN: Self = Self::ttl1(Transport::Uring, Data::NoOpen);
+    /// `--transport shm --no-open --writeback --cache ttl=1`
+    pub const SHM_WRITEBACK: Self = Self::ttl1(Transport::Shm, Data::Writeback);
+
+    const fn ttl1(transport: Transport, data: Data) -> Self {
+        Self::Daemon {
+            transport,
+            data,
+            cache: Cache::Ttl1,
+        }
+    }
+
     const fn strict(transport: Transport, data: Data) -> Self {
         Self::Daemon {
             transport,
@@ -110,15 +127,16 @@ impl Variant {
             Cache::Strict => "strict",
             Cache::Ttl1 => "ttl=1",
         };
-        let lower = |word: String| word.to_lowercase();
-        vec![
-            "--transport".into(),
-            lower(format!("{transport:?}")),
-            "--data".into(),
-            lower(format!("{data:?}")),
-            "--cache".into(),
-            cache.into(),
-        ]
+        let (data, kept): (&str, &[&str]) = match data {
+            Data::Copy => ("copy", &[]),
+            Data::Passthrough => ("passthrough", &[]),
+            Data::NoOpen => ("copy", &["--no-open"]),
+            Data::Writeback => ("copy", &["--no-open", "--writeback"]),
+        };
+        let transport = format!("{transport:?}").to_lowercase();
+        let args = ["--transport", &transport, "--data", data, "--cache", cache];
+        let args = args.iter().chain(kept);
+        args.map(|&word| word.to_owned()).collect()
     }
 
     /// Whether data goes past the daemon.
@@ -207,6 +225,16 @@ macro_rules! for_every_variant {
             $runner,
             $tests
         );
+        variant_tests!(uring_noopen_ttl1, Variant::URING_NO_OPEN, $runner, $tests);
+    };
+}
+
+/// The same, and with write-back by the kernel: for tests that nobody disturbs from below, and that do
+/// not look at what only the lower file system decides.
+macro_rules! for_every_variant_and_writeback {
+    ($runner:ident, $tests:tt) => {
+        for_every_variant!($runner, $tests);
+        variant_tests!(shm_writeback_ttl1, Variant::SHM_WRITEBACK, $runner, $tests);
     };
 }
 

@@ -36,7 +36,7 @@ fn eight_processes_appending_to_one_file_lose_no_line(mount: &TestMount) {
     }
 }
 
-for_every_variant!(
+for_every_variant_and_writeback!(
     on_mount,
     [eight_processes_appending_to_one_file_lose_no_line]
 );

@@ -62,4 +62,4 @@ fn cargo_builds_runs_and_finds_nothing_to_rebuild(mount: &TestMount) {
     assert_eq!(on_mount, on_plain);
 }
 
-for_every_variant!(on_mount, [cargo_builds_runs_and_finds_nothing_to_rebuild]);
+for_every_variant_and_writeback!(on_mount, [cargo_builds_runs_and_finds_nothing_to_rebuild]);

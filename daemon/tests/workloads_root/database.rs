@@ -42,7 +42,7 @@ fn two_processes_write_one_sqlite_database_in_wal_mode(mount: &TestMount) {
     assert_eq!(below.trim(), "ok");
 }
 
-for_every_variant!(
+for_every_variant_and_writeback!(
     on_mount,
     [two_processes_write_one_sqlite_database_in_wal_mode]
 );

@@ -75,7 +75,7 @@ fn direct_and_buffered_access_to_one_file_see_each_other(mount: &TestMount) {
     }
 }
 
-for_every_variant!(
+for_every_variant_and_writeback!(
     on_mount,
     [
         direct_writes_and_reads_move_the_same_bytes,

@@ -82,4 +82,4 @@ fn a_git_clone_is_clean_whole_and_usable(mount: &TestMount) {
     assert_eq!(mounted, plain);
 }
 
-for_every_variant!(on_mount, [a_git_clone_is_clean_whole_and_usable]);
+for_every_variant_and_writeback!(on_mount, [a_git_clone_is_clean_whole_and_usable]);

@@ -108,7 +108,7 @@ fn a_read_only_mapping_shows_what_was_written(mount: &TestMount) {
     assert!(map[..] == content[..], "content through the mapping");
 }
 
-for_every_variant!(
+for_every_variant_and_writeback!(
     on_mount,
     [
         a_shared_mapping_is_one_memory_for_two_processes,

@@ -59,4 +59,4 @@ fn cp_sparse_makes_the_same_holes(mount: &TestMount) {
     }
 }
 
-for_every_variant!(on_mount, [cp_sparse_makes_the_same_holes]);
+for_every_variant_and_writeback!(on_mount, [cp_sparse_makes_the_same_holes]);

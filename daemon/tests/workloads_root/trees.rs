@@ -114,7 +114,7 @@ fn cp_mv_and_rm_of_a_tree_leave_what_they_should(mount: &TestMount) {
     assert_eq!(crate::common::tree::names(mount.lower()), [""; 0]);
 }
 
-for_every_variant!(
+for_every_variant_and_writeback!(
     on_mount,
     [
         tar_extracts_and_creates_the_same,
