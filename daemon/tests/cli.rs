@@ -96,6 +96,19 @@ fn wrong_usage_ends_with_status_2() {
 }
 
 #[test]
+fn what_keeps_pages_is_refused_where_there_are_none_to_keep() {
+    let mountpoint = tempfile::tempdir().unwrap();
+    let place = mountpoint.path().to_str().unwrap();
+    for option in ["--no-open", "--writeback"] {
+        let text = refusal(1, ["mount", option, "/", place]);
+        assert_has(&text, &[option, "strict", "--cache ttl=SECONDS"]);
+        let cached = ["mount", option, "--cache", "ttl=1", "--data", "passthrough"];
+        let text = refusal(1, cached.into_iter().chain(["/", place]));
+        assert_has(&text, &[option, "--data passthrough", "leave out"]);
+    }
+}
+
+#[test]
 fn a_bad_value_names_the_option_the_value_and_what_would_do() {
     for (option, value, would_do) in [
         ("--transport", "pigeon", "classic, splice, uring"),

@@ -7,6 +7,8 @@ mod common;
 
 #[path = "data_root/attributes.rs"]
 mod attributes;
+#[path = "data_root/kept.rs"]
+mod kept;
 #[path = "data_root/limits.rs"]
 mod limits;
 #[path = "data_root/modes.rs"]

@@ -7,7 +7,11 @@ use crate::{
         table::{Mount, MountTable},
     },
 };
-use std::path::Path;
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// The mount of shmfuse at `place`.
 ///
@@ -27,15 +31,25 @@ pub fn mount(place: &Path) -> Result<Mount> {
     })
 }
 
-/// The daemon that serves `mount`.
+/// How long a daemon may take from its mount to its presence: the first is made before the second.
+const STARTING: Duration = Duration::from_secs(2);
+
+/// The daemon that serves `mount`, or is about to.
 ///
 /// # Errors
 ///
 /// It has gone, or cannot be seen from here.
 pub fn daemon(mount: &Mount) -> Result<Daemon> {
-    presence::find(mount.device).ok_or_else(|| {
-        let remedy = "umount -l ends what it left behind";
-        let place = mount.mountpoint.display().to_string();
-        Error::refused(place, "its daemon is gone", remedy)
-    })
+    let start = Instant::now();
+    loop {
+        if let Some(daemon) = presence::find(mount.device) {
+            return Ok(daemon);
+        }
+        if start.elapsed() >= STARTING {
+            let remedy = "umount -l ends what it left behind";
+            let place = mount.mountpoint.display().to_string();
+            return Err(Error::refused(place, "its daemon is gone", remedy));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
