@@ -170,15 +170,18 @@ pub enum DataChoice {
 pub enum CachePolicy {
     /// Timeouts 0: the kernel asks each time.
     Strict,
+    /// Names and attributes are believed for long, and revoked when the lower directory changes;
+    /// strict where no source of changes is proven (docs/coherence.md).
+    Coherent,
     /// Names and attributes are believed for this long.
     Ttl(Duration),
 }
 
 impl CachePolicy {
-    /// The validity that replies carry.
+    /// The validity that replies carry where nothing revokes them.
     pub const fn ttl(self) -> Duration {
         match self {
-            Self::Strict => Duration::ZERO,
+            Self::Strict | Self::Coherent => Duration::ZERO,
             Self::Ttl(ttl) => ttl,
         }
     }
@@ -189,6 +192,7 @@ impl std::fmt::Display for CachePolicy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Strict => f.write_str("strict"),
+            Self::Coherent => f.write_str("coherent"),
             Self::Ttl(ttl) => write!(f, "ttl={}", ttl.as_secs_f64()),
         }
     }

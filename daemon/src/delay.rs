@@ -5,7 +5,8 @@
 
 use crate::{
     answers::AnswerMemory,
-    fuse::{Answer, Body, Exchange, FileSystem, Negotiated, ServeThread},
+    error::Result,
+    fuse::{Answer, Body, Device, Exchange, FileSystem, Negotiated, ServeThread},
 };
 use bytemuck::pod_read_unaligned;
 use std::{
@@ -147,6 +148,10 @@ fn listed(mut body: &[u8]) -> impl Iterator<Item = (&[u8], u64)> {
 impl FileSystem for Delayed {
     fn init(&self, negotiated: &Negotiated) {
         self.inner.init(negotiated);
+    }
+
+    fn mounted(self: Arc<Self>, device: &Device) -> Result<()> {
+        Arc::clone(&self.inner).mounted(device)
     }
 
     fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {

@@ -5,6 +5,7 @@
 //! | [`answers`] | what the kernel programs may answer |
 //! | [`bpf`] | the kernel programs: load them, read what they count |
 //! | [`cli`] | the command line: subcommands, options, errors in one line |
+//! | [`coherence`] | the kernel's caches, revoked when the lower directory changes |
 //! | [`config`] | the checked configuration of one mount |
 //! | [`daemonize`] | becoming a daemon, and telling the command that started it |
 //! | [`delay`] | a slow lower file system, for tests |
@@ -29,6 +30,7 @@
 pub mod answers;
 pub mod bpf;
 pub mod cli;
+pub mod coherence;
 pub mod config;
 pub mod daemonize;
 pub mod delay;

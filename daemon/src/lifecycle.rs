@@ -11,6 +11,7 @@
 //! for what the serving threads do.
 
 use crate::{
+    coherence::establish::establish,
     config::Config,
     daemonize::Report,
     delay::Delayed,
@@ -56,9 +57,10 @@ pub enum Announce {
 /// # Errors
 ///
 /// Why there is no mount, or why it ended otherwise than by unmounting or a signal.
-pub fn run(config: Config, announce: Announce) -> Result<()> {
+pub fn run(mut config: Config, announce: Announce) -> Result<()> {
+    let coherence = establish(&mut config);
     run_with(config, announce, |config, backing| {
-        let fs = Arc::new(Passthrough::new(config, backing)?);
+        let fs = Arc::new(Passthrough::new(config, backing)?.with_coherence(coherence));
         Ok(match &config.lower_delay {
             Some(delay) => Arc::new(Delayed::new(fs, delay.clone())),
             None => fs,

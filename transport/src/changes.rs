@@ -21,7 +21,7 @@ pub struct Lower {
     pub process: u32,
 }
 
-/// What the programs count of changes; all of them only grow.
+/// What programs and daemon count of changes; all of them only grow.
 #[repr(C)]
 #[derive(Default, Debug)]
 pub struct ChangeCounters {
@@ -33,6 +33,16 @@ pub struct ChangeCounters {
     pub lost: Tally,
     /// Changes of one system call that were too many to be held open until its end.
     pub crowded: Tally,
+    /// By the daemon, once: where its reports come from, by `ChangeSource::code`; 0 is nowhere.
+    pub source: Tally,
+    /// By the daemon: inodes whose attributes and data it has revoked.
+    pub inodes_revoked: Tally,
+    /// By the daemon: names it has revoked.
+    pub names_revoked: Tally,
+    /// By the daemon: notifications it has sent.
+    pub notifications: Tally,
+    /// By the daemon: how often it has revoked everything, because reports were lost.
+    pub overflows: Tally,
 }
 
 /// The bytes of a report: the index of the inode's words, as [`index_of`](crate::generation::index_of),

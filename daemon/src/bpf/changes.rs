@@ -7,20 +7,18 @@
 
 use super::{
     load::{array_data, take_map, unsupported},
-    mapping::{MapElement, MappedArray},
+    mapping::MapElement,
     words::{SharedArray, SharedElement},
 };
 use crate::error::{Error, Result};
 use aya::{
     Ebpf, Pod,
-    maps::{Array, RingBuf},
+    maps::{Array, MapData, RingBuf},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     fmt, io,
     os::fd::{AsRawFd, BorrowedFd},
     sync::Arc,
-    time::Duration,
 };
 use transport::{
     changes::{ChangeCounters, Lower, Report},
@@ -43,6 +41,8 @@ pub(super) const PROGRAMS: [&str; 5] = [
 unsafe impl SharedElement for InterestWord {}
 // SAFETY: `Tally`s only, which are atomics.
 unsafe impl MapElement for ChangeCounters {}
+// SAFETY: as above, 8 bytes each.
+unsafe impl SharedElement for ChangeCounters {}
 
 /// An element as aya writes it.
 #[repr(transparent)]
@@ -55,19 +55,18 @@ unsafe impl Pod for LowerElement {}
 /// The reports of one mount's programs: interest in inodes, the ring, the counters.
 pub struct Changes {
     interest: Arc<SharedArray<InterestWord>>,
-    counters: Arc<MappedArray<ChangeCounters>>,
-    ring: RingBuf<aya::maps::MapData>,
+    counters: Arc<SharedArray<ChangeCounters>>,
+    lower: Lower,
+    watched: Array<MapData, LowerElement>,
+    ring: RingBuf<MapData>,
 }
 
 impl Changes {
     /// Names the lower file system to the programs of `ebpf`, which notice nothing before.
     pub(super) fn of(ebpf: &mut Ebpf, lower: Lower) -> Result<Self> {
-        let refused = |what: &'static str, error: aya::maps::MapError| {
-            Error::system(what, io::Error::other(error))
-        };
         let interest = Arc::new(SharedArray::new(array_data(ebpf, "INTEREST"))?);
         // The map's descriptor stays with the object: by it `shmfuse stat` finds the counters.
-        let counters = Arc::new(MappedArray::new(array_data(ebpf, "CHANGE_COUNTERS"))?);
+        let counters = Arc::new(SharedArray::new(array_data(ebpf, "CHANGE_COUNTERS"))?);
         let ring = RingBuf::try_from(take_map(ebpf, "CHANGES"))
             .map_err(|error| refused("cannot map the ring of changes", error))?;
         let mut watched: Array<_, LowerElement> = Array::try_from(take_map(ebpf, "LOWER"))
@@ -76,6 +75,8 @@ impl Changes {
             .set(0, LowerElement(lower), 0)
             .map_err(|error| refused("cannot name the lower file system to the programs", error))?;
         Ok(Self {
+            lower,
+            watched,
             interest,
             counters,
             ring,
@@ -88,7 +89,7 @@ impl Changes {
     }
 
     /// What the programs count.
-    pub fn counters(&self) -> Arc<MappedArray<ChangeCounters>> {
+    pub fn counters(&self) -> Arc<SharedArray<ChangeCounters>> {
         Arc::clone(&self.counters)
     }
 
@@ -99,29 +100,31 @@ impl Changes {
         u32::try_from(report).ok()
     }
 
-    /// Waits until there may be a report, `also` is readable, or `time` has passed.
+    /// From now on, what this process changes is not reported.
     ///
     /// # Errors
     ///
-    /// What poll(2) says; `EINTR` is none.
-    pub fn wait(&self, also: &[BorrowedFd<'_>], time: Duration) -> io::Result<()> {
-        let ring = self.ring.as_raw_fd();
-        // SAFETY: the ring's descriptor lives as long as `self`.
-        let ring = unsafe { BorrowedFd::borrow_raw(ring) };
-        let mut fds = vec![PollFd::from_borrowed_fd(ring, PollFlags::IN)];
-        fds.extend(
-            also.iter()
-                .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)),
-        );
-        let time = Timespec {
-            tv_sec: time.as_secs() as i64,
-            tv_nsec: time.subsec_nanos().into(),
+    /// [`Error::System`] if the kernel refuses the update of its map, for which no reason is known.
+    pub fn leave_out_own(&mut self) -> Result<()> {
+        let own = Lower {
+            process: std::process::id(),
+            ..self.lower
         };
-        match poll(&mut fds, Some(&time)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+        self.watched
+            .set(0, LowerElement(own), 0)
+            .map_err(|error| refused("cannot leave out own changes", error))
     }
+
+    /// Readable when there is a report.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        let ring = self.ring.as_raw_fd();
+        // SAFETY: the ring's descriptor lives as long as `self`, which is borrowed.
+        unsafe { BorrowedFd::borrow_raw(ring) }
+    }
+}
+
+fn refused(what: &'static str, error: aya::maps::MapError) -> Error {
+    Error::system(what, io::Error::other(error))
 }
 
 impl fmt::Debug for Changes {

@@ -9,13 +9,18 @@ use aya::{
     util::nr_cpus,
 };
 
-use transport::{cq::Engine, memory::Geometry};
+use transport::{
+    changes::{ChangeCounters, Lower},
+    cq::Engine,
+    memory::Geometry,
+};
 
 use super::{
     CacheMaps, CacheSizes, Counters, Generations, changes,
     mapping::MappedArray,
     offsets::{self, Offsets},
     shared::{Reservation, SharedMemory, Sizes},
+    words::SharedArray,
 };
 use crate::{
     error::{Error, Result},
@@ -50,6 +55,12 @@ pub struct Programs {
     mount: Array<MapData, u32>,
     counters: Counters,
     generations: Arc<Generations>,
+}
+
+impl std::fmt::Debug for Programs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Programs").finish_non_exhaustive()
+    }
 }
 
 impl Programs {
@@ -90,6 +101,17 @@ impl Programs {
         Ok((Self::of(ebpf, btf)?, memory, geometry))
     }
 
+    /// The programs that notice changes alone, none of which is attached: see
+    /// [`notice_changes`](Self::notice_changes).
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn for_changes() -> Result<Self> {
+        let (ebpf, btf) = open_object(None)?;
+        Self::of(ebpf, btf)
+    }
+
     fn of(mut ebpf: Ebpf, btf: Btf) -> Result<Self> {
         let mount =
             Array::try_from(take_map(&mut ebpf, "MOUNT")).expect("MOUNT is an array of u32");
@@ -121,9 +143,19 @@ impl Programs {
     /// # Errors
     ///
     /// [`Error::Unsupported`] if this kernel lacks a tracepoint or refuses a program.
-    pub fn notice_changes(&mut self, lower: transport::changes::Lower) -> Result<changes::Changes> {
+    pub fn notice_changes(&mut self, lower: Lower) -> Result<changes::Changes> {
         attach(&mut self.ebpf, &changes::PROGRAMS, &self.btf)?;
         changes::Changes::of(&mut self.ebpf, lower)
+    }
+
+    /// The counters of changes, where something else than programs notices them.
+    ///
+    /// # Errors
+    ///
+    /// What mmap(2) says.
+    pub fn change_counters(&self) -> Result<Arc<SharedArray<ChangeCounters>>> {
+        let map = array_data(&self.ebpf, "CHANGE_COUNTERS");
+        Ok(Arc::new(SharedArray::new(map)?))
     }
 
     /// What the programs counted.

@@ -102,17 +102,19 @@ pub fn data() -> impl TypedValueParser<Value = DataChoice> {
     })
 }
 
-/// `--cache`: `strict` or `ttl=SECONDS`, fractions allowed.
+/// `--cache`: `strict`, `coherent` or `ttl=SECONDS`, fractions allowed.
 ///
 /// # Errors
 ///
 /// What is wrong with the text.
 pub fn cache(text: &str) -> Result<CachePolicy, String> {
-    if text == "strict" {
-        return Ok(CachePolicy::Strict);
+    match text {
+        "strict" => return Ok(CachePolicy::Strict),
+        "coherent" => return Ok(CachePolicy::Coherent),
+        _ => {}
     }
     let Some(seconds) = text.strip_prefix("ttl=") else {
-        return Err("neither strict nor ttl=SECONDS".to_owned());
+        return Err("neither strict, coherent nor ttl=SECONDS".to_owned());
     };
     match seconds.parse::<f64>() {
         Ok(number) if (0.0..=TTL_MAX_SECONDS).contains(&number) => {
@@ -369,6 +371,7 @@ mod tests {
             Ok(CachePolicy::Ttl(Duration::from_millis(500)))
         );
         assert_eq!(cache("strict"), Ok(CachePolicy::Strict));
+        assert_eq!(cache("coherent"), Ok(CachePolicy::Coherent));
         for text in [
             "ttl=",
             "ttl=-1",

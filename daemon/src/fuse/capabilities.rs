@@ -220,7 +220,11 @@ fn writes_back(wishes: &Wishes<'_>) -> bool {
 }
 
 fn has_ttl(wishes: &Wishes<'_>) -> bool {
-    matches!(wishes.config.cache, CachePolicy::Ttl(ttl) if !ttl.is_zero())
+    match wishes.config.cache {
+        CachePolicy::Strict => false,
+        CachePolicy::Coherent => true,
+        CachePolicy::Ttl(ttl) => !ttl.is_zero(),
+    }
 }
 
 fn checks_permissions(wishes: &Wishes<'_>) -> bool {

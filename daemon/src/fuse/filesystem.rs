@@ -1,7 +1,8 @@
 //! What a file system is to a transport.
 
-use super::{Answer, Exchange, ServeThread};
-use crate::answers::AnswerMemory;
+use super::{Answer, Device, Exchange, ServeThread};
+use crate::{answers::AnswerMemory, error::Result};
+use std::sync::Arc;
 use transport::wire::{InHeader, InitFlags};
 
 /// What kernel and daemon agreed on at INIT.
@@ -32,6 +33,17 @@ impl Negotiated {
 pub trait FileSystem: Send + Sync + 'static {
     /// What was agreed on at INIT; called once, before any request.
     fn init(&self, negotiated: &Negotiated);
+
+    /// The mount is made, and `device` its channel: for what the daemon tells the kernel unasked.
+    /// Called once, after [`init`](Self::init), before any request.
+    ///
+    /// # Errors
+    ///
+    /// Why the mount cannot be.
+    fn mounted(self: Arc<Self>, device: &Device) -> Result<()> {
+        let _ = device;
+        Ok(())
+    }
 
     /// Answers one request. Never called for INIT, DESTROY, FORGET, BATCH_FORGET or INTERRUPT:
     /// those are the session's.

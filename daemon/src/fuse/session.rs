@@ -85,6 +85,7 @@ impl Session {
         }
         tracing::debug!(?negotiated, kind = agreement.kind.name(), "INIT");
         fs.init(&negotiated);
+        Arc::clone(&fs).mounted(&device)?;
         Ok(Arc::new(Self {
             device,
             fs,

@@ -51,14 +51,16 @@ pub fn attr_out(attr: Attr, ttl: Duration) -> AttrOut {
     }
 }
 
-/// The reply to LOOKUP and to what makes an entry, valid for `ttl`.
-pub fn entry_out(nodeid: u64, attr: Attr, ttl: Duration) -> EntryOut {
+/// The reply to LOOKUP and to what makes an entry; how long the name and the attributes are valid.
+pub fn entry_out(nodeid: u64, attr: Attr, name_ttl: Duration, attr_ttl: Duration) -> EntryOut {
     EntryOut {
         nodeid,
         // Nodeids are never used again, so there is one generation.
         generation: 0,
         attr,
-        ..negative_entry_out(ttl)
+        attr_valid: attr_ttl.as_secs(),
+        attr_valid_nsec: attr_ttl.subsec_nanos(),
+        ..negative_entry_out(name_ttl)
     }
 }
 

@@ -23,7 +23,7 @@ impl Passthrough {
         let fh = self.directories.insert(directory).ok_or(Errno::NFILE)?;
         // The kernel keeps a listing until the directory's mtime changes, which it knows as late
         // as attributes expire (`fuse_readdir_cached`, fs/fuse/readdir.c).
-        let open_flags = if self.ttl().is_zero() {
+        let open_flags = if self.name_validity(inode.device()).is_zero() {
             FopenFlags::empty()
         } else {
             FopenFlags::CACHE_DIR | FopenFlags::KEEP_CACHE

@@ -55,6 +55,17 @@ impl FileHandle {
         sys::open_by_handle_at(mount, &self.to_raw(), flags)
     }
 
+    /// The handle of this kind with these bytes; `None` if they are too many.
+    pub(crate) fn from_parts(kind: i32, bytes: &[u8]) -> Option<Self> {
+        let mut raw = RawHandle {
+            len: bytes.len() as u32,
+            kind,
+            bytes: [0; MAX_HANDLE_BYTES],
+        };
+        raw.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(Self::from_raw(&raw))
+    }
+
     fn from_raw(raw: &RawHandle) -> Self {
         let bytes = &raw.bytes[..(raw.len as usize).min(MAX_HANDLE_BYTES)];
         let mut inline = [0; INLINE];

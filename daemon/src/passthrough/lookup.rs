@@ -20,6 +20,7 @@ use std::{
     ffi::CStr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
+    time::Duration,
 };
 use transport::wire::{Attr, AttrFlags, EntryOut, InitFlags, ROOT_ID};
 
@@ -57,9 +58,10 @@ impl Passthrough {
         };
         match found {
             Ok(found) => exchange.reply(&self.entry(&found)),
-            Err(Errno::NOENT) if !self.ttl().is_zero() => {
-                exchange.reply(&attr::negative_entry_out(self.ttl()))
-            }
+            Err(Errno::NOENT) => match self.name_validity(parent.device()) {
+                Duration::ZERO => Err(Errno::NOENT),
+                ttl => exchange.reply(&attr::negative_entry_out(ttl)),
+            },
             Err(errno) => Err(errno),
         }
     }
@@ -119,7 +121,7 @@ impl Passthrough {
         if self.lower.is_private_tree()
             && let Some((identity, mount)) = self.identity_of_name(dir, name)?
         {
-            if let Some(found) = self.find_known(&identity, dir, name)? {
+            if let Some(found) = self.find_known(parent, &identity, dir, name)? {
                 return Ok(found);
             }
             match self.open_identity(&identity, &mount) {
@@ -139,6 +141,7 @@ impl Passthrough {
 
     /// The inode itself, counted once more.
     pub(super) fn find_itself(&self, inode: &Inode, fd: BorrowedFd<'_>) -> Result<Found, Errno> {
+        self.watch(inode, None);
         let stat = self.lower.stat_fd(fd)?;
         let known = self
             .inodes
@@ -185,6 +188,7 @@ impl Passthrough {
             };
             Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
+        let stat = self.look_again(parent, &inode, fd, stat)?;
         Ok(self.entry(&Found {
             inode,
             stat,
@@ -195,7 +199,9 @@ impl Passthrough {
     /// The reply that tells the kernel of `found`.
     pub(super) fn entry(&self, found: &Found) -> EntryOut {
         let attr = self.attr(&found.inode, &found.stat);
-        attr::entry_out(found.inode.nodeid(), attr, self.ttl())
+        let inode = &found.inode;
+        let name_ttl = self.name_validity(inode.device());
+        attr::entry_out(inode.nodeid(), attr, name_ttl, self.attr_validity(inode))
     }
 
     /// The attributes of `inode` as the kernel is told them.
@@ -228,6 +234,7 @@ impl Passthrough {
     /// The inode with this identity if it is known, without opening anything.
     fn find_known(
         &self,
+        parent: &Inode,
         identity: &Identity,
         dir: BorrowedFd<'_>,
         name: &CStr,
@@ -236,6 +243,7 @@ impl Passthrough {
             return Ok(None);
         };
         let stamps = self.stamps_of(&inode);
+        self.watch(&inode, Some(parent));
         let stat = match inode.present_fd() {
             Some(fd) => self.lower.stat_fd(fd.as_fd())?,
             None => self.lower.stat_name(dir, name)?,
@@ -301,6 +309,12 @@ impl Passthrough {
             };
             Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
+        let held = inode.present_fd();
+        let stat = match (&fd, &held) {
+            (Some(fd), _) => self.look_again(parent, &inode, fd.as_fd(), stat)?,
+            (None, Some(fd)) => self.look_again(parent, &inode, fd.as_fd(), stat)?,
+            (None, None) => stat,
+        };
         if keep == Keep::Cached
             && let Some(fd) = fd
         {
@@ -311,6 +325,23 @@ impl Passthrough {
             stat,
             stamps: None,
         })
+    }
+
+    /// The attributes of `inode`, which `fd` is of, once more if it had to be known to be watched.
+    fn look_again(
+        &self,
+        parent: &Inode,
+        inode: &Inode,
+        fd: BorrowedFd<'_>,
+        stat: Statx,
+    ) -> Result<Statx, Errno> {
+        if !self.is_coherent() {
+            return Ok(stat);
+        }
+        self.watch(inode, Some(parent));
+        let looked = self.lower.stat_fd(fd);
+        // Its lookup is counted, and nobody will hear of it.
+        looked.inspect_err(|_| self.forget_lookups(inode.nodeid(), 1))
     }
 
     /// Who `fd` is.

@@ -43,7 +43,8 @@ impl Passthrough {
         let nodeid = exchange.header().nodeid;
         let fh = getattr_flags.contains(GetattrFlags::FH).then_some(fh);
         let (inode, stat) = self.stat(nodeid, fh)?;
-        exchange.reply(&attr::statx_out(&inode, &stat, self.ttl()))
+        let ttl = self.attr_validity(&inode);
+        exchange.reply(&attr::statx_out(&inode, &stat, ttl))
     }
 
     /// SETATTR. What comes in one request is done in the order in which nothing undoes another:
@@ -100,7 +101,8 @@ impl Passthrough {
             rustix::fs::utimensat(fd, c"", &timestamps(&arg), AtFlags::EMPTY_PATH)?;
         }
         let stat = self.lower.stat_fd(fd)?;
-        exchange.reply(&self.attr_out(&inode, &stat))
+        let ttl = self.overtaking_attr_validity();
+        exchange.reply(&attr::attr_out(self.attr(&inode, &stat), ttl))
     }
 
     /// ACCESS: only without `default_permissions`, and then only the user who mounted is let in.
@@ -156,6 +158,7 @@ impl Passthrough {
     fn stat(&self, nodeid: u64, fh: Option<u64>) -> Result<(Arc<Inode>, Statx), Errno> {
         let inode = self.inode(nodeid)?;
         let stamps = self.stamps_of(&inode);
+        self.watch(&inode, None);
         let open = fh.map(|fh| self.open_file_if_any(fh)).transpose()?;
         let stat = match open.flatten() {
             Some(open) => self.lower.stat_fd(open.as_fd())?,
@@ -166,7 +169,7 @@ impl Passthrough {
     }
 
     fn attr_out(&self, inode: &Inode, stat: &Statx) -> transport::wire::AttrOut {
-        attr::attr_out(self.attr(inode, stat), self.ttl())
+        attr::attr_out(self.attr(inode, stat), self.attr_validity(inode))
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`creds`] | acting as the caller: fsuid, fsgid, groups, umask, CAP_FSETID of one thread |
 //! | [`names`], [`attr`] | what requests and replies are made of |
 //! | `facts`, `changes` | what kernel programs may answer with, and what requests change |
+//! | `coherent` | what `--cache coherent` asks of the file system |
 //! | [`lookup`] | from a name to an inode |
 //! | [`open_file`], [`handle_table`] | files that applications have open, and their handles |
 //! | [`backing_table`] | which inodes the kernel reads and writes by itself |
@@ -26,6 +27,7 @@
 pub mod attr;
 pub mod backing_table;
 mod changes;
+mod coherent;
 pub mod creds;
 mod data;
 pub mod directory;
@@ -76,9 +78,10 @@ mod xattr;
 
 use crate::{
     answers::{AnswerMemory, Answers},
+    coherence::{self, Coherence},
     config::Config,
     error::{Error, Result},
-    fuse::{Answer, Backing, Errno, Exchange, FileSystem, Negotiated, ServeThread},
+    fuse::{Answer, Backing, Device, Errno, Exchange, FileSystem, Negotiated, ServeThread},
 };
 use backing_table::BackingTable;
 use fd_cache::FdCache;
@@ -111,6 +114,7 @@ pub struct Passthrough {
     locks: LockTable,
     writers: privileges::Writers,
     answers: OnceLock<Arc<Answers>>,
+    coherence: Option<Arc<Coherence>>,
 }
 
 impl Passthrough {
@@ -146,6 +150,7 @@ impl Passthrough {
             locks: LockTable::default(),
             writers: privileges::Writers::default(),
             answers: OnceLock::new(),
+            coherence: None,
         })
     }
 
@@ -283,11 +288,16 @@ impl FileSystem for Passthrough {
 
     fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let _change = self.change_by(exchange);
-        self.dispatch(thread, exchange)
+        let at_stake = self.names_at_stake(exchange);
+        let answer = self.dispatch(thread, exchange);
+        if answer.is_err() {
+            self.doubt(&at_stake);
+        }
+        answer
     }
 
     fn forget(&self, nodeid: u64, nlookup: u64) {
-        self.inodes.forget(nodeid, nlookup);
+        self.forget_lookups(nodeid, nlookup);
     }
 
     fn may_block(&self, header: &InHeader, _fixed: &[u8]) -> bool {
@@ -326,7 +336,17 @@ impl FileSystem for Passthrough {
         )
     }
 
+    fn mounted(self: Arc<Self>, device: &Device) -> Result<()> {
+        match self.coherence.clone() {
+            Some(coherence) => coherence::revoker::start(&coherence, device.clone(), self),
+            None => Ok(()),
+        }
+    }
+
     fn destroy(&self) {
+        if let Some(coherence) = &self.coherence {
+            coherence.stop();
+        }
         self.close_all();
         self.directories.clear();
         self.inodes.clear();

@@ -90,6 +90,12 @@ impl LowerMounts {
         }
     }
 
+    /// The ids of the mounts seen so far.
+    pub fn ids(&self) -> Vec<u64> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.keys().copied().collect()
+    }
+
     /// The mount with this id, if it has been seen.
     pub fn get(&self, id: u64) -> Option<Arc<LowerMount>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
 };
-use transport::wire::{LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn};
+use transport::wire::{EntryOut, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn};
 
 impl Passthrough {
     /// SYMLINK.
@@ -128,7 +128,12 @@ impl Passthrough {
         }
         // Not by its name, of which somebody may have made another file since.
         let found = self.find_itself(&inode, old.as_fd())?;
-        exchange.reply(&self.entry(&found))
+        let ttl = self.overtaking_attr_validity();
+        exchange.reply(&EntryOut {
+            attr_valid: ttl.as_secs(),
+            attr_valid_nsec: ttl.subsec_nanos(),
+            ..self.entry(&found)
+        })
     }
 
     /// Makes something of the name in the request as its caller, and answers with its entry.

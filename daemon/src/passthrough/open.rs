@@ -212,7 +212,7 @@ impl Passthrough {
         if flags.contains(OFlags::DIRECT) && self.agreed(InitFlags::DIRECT_IO_ALLOW_MMAP) {
             // Direct writes to different places need not wait for each other.
             FopenFlags::DIRECT_IO | FopenFlags::PARALLEL_DIRECT_WRITES
-        } else if !self.ttl().is_zero() && self.agreed(InitFlags::AUTO_INVAL_DATA) {
+        } else if self.keeps_data() && self.agreed(InitFlags::AUTO_INVAL_DATA) {
             // Pages stay while attributes are believed; a new mtime or size drops them.
             FopenFlags::KEEP_CACHE
         } else {

@@ -203,9 +203,7 @@ fn without_capabilities_the_error_says_what_is_missing() {
         inheritable: CapabilitySet::empty(),
     };
     set_capabilities(None, nothing).expect("capabilities can always be given up");
-    let error = Programs::load()
-        .err()
-        .expect("no program loads without capabilities");
+    let error = Programs::load().expect_err("no program loads without capabilities");
     let text = error.to_string();
     assert!(text.contains("CAP_BPF"), "{text}");
 }

@@ -1,0 +1,186 @@
+//! Finds and proves a source of changes at mount time.
+
+use super::{
+    ChangeSource, Coherence, Feed,
+    fanotify::Listener,
+    selftest::{self, Verdict},
+};
+use crate::{
+    bpf::Programs,
+    config::{CachePolicy, Config},
+    error::Result,
+};
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use std::{path::Path, sync::Arc};
+use transport::changes::Lower;
+
+/// `EXT4_SUPER_MAGIC` (include/uapi/linux/magic.h), which ext2 and ext3 have too; Linux mounts them
+/// by the same driver.
+const EXT4: u64 = 0xEF53;
+/// The oldest kernel with `FUSE_NOTIFY_INC_EPOCH`, by which everything is revoked when reports are lost.
+const OLDEST: (u32, u32) = (6, 16);
+
+/// What `--cache coherent` becomes on this lower directory: the coherence, or if no source of changes
+/// is proven none, and the policy that is taken instead is put into `config`. Says so in the log, once.
+pub fn establish(config: &mut Config) -> Option<Arc<Coherence>> {
+    if config.cache != CachePolicy::Coherent {
+        return None;
+    }
+    match prove(&config.lower, config.mount.read_only) {
+        Ok(proven) => {
+            tracing::info!(
+                "changes below are reported by {}: {}",
+                proven.coherence.source().name(),
+                proven.by
+            );
+            Some(Arc::new(proven.coherence))
+        }
+        Err(reasons) => {
+            config.cache = CachePolicy::Strict;
+            tracing::info!(
+                "--cache strict is taken instead of coherent, for changes of {} are not reported: {}",
+                config.lower.display(),
+                reasons.join("; ")
+            );
+            None
+        }
+    }
+}
+
+/// A source that can be relied on.
+#[derive(Debug)]
+pub struct Proven {
+    /// With that source.
+    pub coherence: Coherence,
+    /// How it was proven.
+    pub by: String,
+}
+
+/// Looks for a source of changes of `lower`, the best first.
+///
+/// # Errors
+///
+/// The reason for each why not.
+pub fn prove(lower: &Path, read_only: bool) -> std::result::Result<Proven, Vec<String>> {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    if version(&release).is_none_or(|version| version < OLDEST) {
+        let (major, minor) = OLDEST;
+        return Err(vec![format!(
+            "Linux {major}.{minor} or newer is needed, this is {release}"
+        )]);
+    }
+    let mut reasons = Vec::new();
+    for source in [ChangeSource::Ext4Tracepoint, ChangeSource::Fanotify] {
+        match prove_source(source, lower, read_only) {
+            Ok(proven) => return Ok(proven),
+            Err(reason) => reasons.push(format!("{}: {reason}", source.name())),
+        }
+    }
+    Err(reasons)
+}
+
+fn prove_source(
+    source: ChangeSource,
+    lower: &Path,
+    read_only: bool,
+) -> std::result::Result<Proven, String> {
+    let said = |error: crate::error::Error| error.to_string();
+    let stat = statx(CWD, lower, AtFlags::empty(), StatxFlags::BASIC_STATS)
+        .map_err(|errno| errno.to_string())?;
+    let magic = rustix::fs::statfs(lower).map_err(|errno| errno.to_string())?;
+    let programs = match source {
+        ChangeSource::Ext4Tracepoint if magic.f_type as u64 != EXT4 => {
+            return Err("it is not ext4".into());
+        }
+        ChangeSource::Ext4Tracepoint => Some(Programs::for_changes().map_err(said)?),
+        // For its counters alone.
+        ChangeSource::Fanotify => Programs::for_changes().ok(),
+    };
+    let mut feed = open_feed(source, lower, &stat, programs).map_err(said)?;
+    let by = match selftest::run(lower, source, &mut feed, read_only) {
+        Verdict::Proven(changes) => format!("{changes} kinds of change were tried, each was"),
+        // What the tracepoints and fanotify are worth is known of the file systems this was
+        // tried on, all of which keep the promise on every kernel since `OLDEST`.
+        Verdict::Untried(reason) if is_known(magic.f_type as u64) => {
+            format!("by the type of the file system, for {reason}")
+        }
+        Verdict::Untried(reason) => return Err(reason),
+        Verdict::Unreported(kind) => return Err(format!("{kind} was not reported")),
+    };
+    if let Some(changes) = &mut feed.changes {
+        changes.leave_out_own().map_err(said)?;
+    }
+    let device = crate::passthrough::inode::device_of(&stat);
+    let counters = match &feed {
+        Feed {
+            changes: Some(changes),
+            ..
+        } => Some(changes.counters()),
+        Feed {
+            programs: Some(programs),
+            ..
+        } => programs.change_counters().ok(),
+        _ => None,
+    };
+    let coherence = Coherence::new(source, device, feed).map_err(said)?;
+    if let Some(counters) = counters {
+        coherence.counters().share(counters);
+    }
+    coherence
+        .counters()
+        .get()
+        .source
+        .add(u64::from(source.code()));
+    Ok(Proven { coherence, by })
+}
+
+fn open_feed(
+    source: ChangeSource,
+    lower: &Path,
+    stat: &rustix::fs::Statx,
+    mut programs: Option<Programs>,
+) -> Result<Feed> {
+    let device = transport::generation::device_of(stat.stx_dev_major, stat.stx_dev_minor);
+    let everyone = Lower {
+        device: device as u32,
+        process: 0,
+    };
+    let changes = match (source, &mut programs) {
+        (ChangeSource::Ext4Tracepoint, Some(programs)) => Some(programs.notice_changes(everyone)?),
+        _ => None,
+    };
+    let listener = Listener::new(lower, source == ChangeSource::Fanotify)?;
+    Ok(Feed {
+        changes,
+        listener,
+        programs,
+    })
+}
+
+/// ext4, xfs, btrfs, tmpfs (include/uapi/linux/magic.h).
+fn is_known(magic: u64) -> bool {
+    [EXT4, 0x5846_5342, 0x9123_683E, 0x0102_1994].contains(&magic)
+}
+
+/// Major and minor version in a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let major = numbers.next()?.parse().ok()?;
+    let minor = numbers.next()?.parse().ok()?;
+    Some((major, minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_begins_with_its_version() {
+        assert_eq!(version("6.18.0-1-amd64"), Some((6, 18)));
+        assert_eq!(version("6.16-rc1"), Some((6, 16)));
+        assert_eq!(version("linux"), None);
+    }
+}
