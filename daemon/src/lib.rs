@@ -21,6 +21,7 @@
 //! | [`select`] | which transport serves a mount |
 //! | [`serve`] | the transports: classic, splice, uring, shm |
 //! | [`stat`] | what `shmfuse stat` shows |
+//! | [`top`] | what `shmfuse top` shows |
 //! | [`trace`] | what `shmfuse trace` shows |
 //! | [`signals`] | the signals that end a mount |
 //!
@@ -47,4 +48,5 @@ pub mod select;
 pub mod serve;
 pub mod signals;
 pub mod stat;
+pub mod top;
 pub mod trace;

@@ -150,12 +150,16 @@ impl Report {
     /// # Errors
     ///
     /// As [`Observation::of_process`].
+    pub fn of_process(pid: Pid) -> Result<Self> {
+        Ok(Self::of(&Observation::of_process(pid)?))
+    }
+
+    /// Reads the counters.
     ///
     /// # Staleness
     ///
     /// Commits are read before arrivals, so no request seems to have been answered before it came.
-    pub fn of_process(pid: Pid) -> Result<Self> {
-        let observation = Observation::of_process(pid)?;
+    pub fn of(observation: &Observation) -> Self {
         let mut totals = Totals::default();
         let (mut wakes, mut corrupt) = (0, 0);
         for queue in observation.queues.iter() {
@@ -172,11 +176,11 @@ impl Report {
             totals.dispatched += program.dispatched + program.standing;
             totals.arrivals += program.arrivals;
         }
-        let ops = ops(&observation);
+        let ops = ops(observation);
         totals.untrue = ops.iter().map(|op| op.totals.untrue).sum();
         let control = observation.control.iter().next();
         let word = |get: fn(&Control) -> u64| control.map_or(0, get);
-        Ok(Self {
+        Self {
             engine: match word(|page| u64::from(page.rings.get())) {
                 2 => "kernel",
                 _ => "worker",
@@ -196,7 +200,12 @@ impl Report {
             wakes,
             corrupt,
             requests: observation.requests.snapshot(),
-        })
+        }
+    }
+
+    /// Requests as the kernel sent and ended them.
+    pub fn requests(&self) -> &Snapshot {
+        &self.requests
     }
 
     /// `strict`, or `ttl=SECONDS`.
@@ -241,7 +250,8 @@ impl Report {
     }
 }
 
-fn name(opcode: Option<Opcode>) -> &'static str {
+/// What an opcode is called in tables.
+pub(crate) fn name(opcode: Option<Opcode>) -> &'static str {
     opcode.and_then(Opcode::name).unwrap_or("OTHER")
 }
 

@@ -15,7 +15,7 @@ use aya::maps::{MapData, MapType};
 use memmap2::{MmapOptions, MmapRaw};
 use transport::{
     counters::{OpCounters, QueueCounters},
-    layout::Control,
+    layout::{Control, Lane},
     stats::CpuStats,
 };
 
@@ -37,6 +37,8 @@ unsafe impl MapElement for Control {}
 unsafe impl MapElement for QueueCounters {}
 // SAFETY: words of `transport::sync` only, which are atomics.
 unsafe impl MapElement for OpCounters {}
+// SAFETY: words of `transport::sync` only, which are atomics, and padding.
+unsafe impl MapElement for Lane {}
 
 /// The elements of an array map with `BPF_F_MMAPABLE`, mapped to be read.
 pub struct MappedArray<T> {

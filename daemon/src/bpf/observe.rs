@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use std::{collections::HashMap, fs};
 use transport::{
     counters::{OpCounters, QueueCounters},
-    layout::{Control, MAGIC},
+    layout::{Control, Lane, MAGIC},
     stats::CpuStats,
 };
 
@@ -22,6 +22,8 @@ pub struct Observation {
     pub control: MappedArray<Control>,
     /// By queue.
     pub queues: MappedArray<QueueCounters>,
+    /// Index rings to the daemon: those of a queue follow each other.
+    pub lanes: MappedArray<Lane>,
     /// By queue and opcode.
     pub ops: MappedArray<OpCounters>,
     /// Requests as the kernel sends and ends them, with their latency.
@@ -36,7 +38,22 @@ impl Observation {
     /// [`Error::Refused`] if it shares none: its transport is not shm. [`Error::System`] if this user
     /// may not look.
     pub fn of_process(pid: Pid) -> Result<Self> {
+        Self::find(pid)?.ok_or_else(|| not_shm(pid))
+    }
+
+    /// The same; none if the daemon shares no counters with the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if this user may not look.
+    pub fn find(pid: Pid) -> Result<Option<Self>> {
         let maps = maps_of(pid)?;
+        if !["CONTROL", "SLOTS", "LANES"]
+            .iter()
+            .all(|name| maps.contains_key(*name))
+        {
+            return Ok(None);
+        }
         let open = |name: &str| -> Result<MapData> {
             let id = *maps.get(name).ok_or_else(|| not_shm(pid))?;
             MapData::from_id(id).map_err(|error| {
@@ -50,14 +67,15 @@ impl Observation {
             .next()
             .is_none_or(|page| page.magic.get() != MAGIC)
         {
-            return Err(not_shm(pid));
+            return Ok(None);
         }
-        Ok(Self {
+        Ok(Some(Self {
             control,
             queues: MappedArray::<QueueCounters>::new(&open("COUNTERS")?)?,
+            lanes: MappedArray::<Lane>::new(&open("LANES")?)?,
             ops: MappedArray::<OpCounters>::new(&open("OPS")?)?,
             requests: Counters::new(MappedArray::<CpuStats>::new(&open("STATS")?)?),
-        })
+        }))
     }
 }
 

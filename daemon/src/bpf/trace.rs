@@ -50,13 +50,13 @@ impl fmt::Debug for Trace {
 
 impl Trace {
     /// Starts to trace the requests of a mount that `filter` asks for. `daemon` is the process that
-    /// serves it, if it is to be seen: without it, arrivals and commits are not.
+    /// serves it.
     ///
     /// # Errors
     ///
     /// [`Error::Unsupported`] if this user may not load programs, or this kernel lacks BTF, a tracepoint
     /// or a field of a structure.
-    pub fn start(mount: DeviceNumber, daemon: Option<Pid>, filter: &Filter) -> Result<Self> {
+    pub fn start(mount: DeviceNumber, daemon: Pid, filter: &Filter) -> Result<Self> {
         let btf = kernel_types()?;
         let offsets = Offsets::of_running_kernel(offsets::TRACE)?;
         let mut loader = EbpfLoader::new();
@@ -66,7 +66,7 @@ impl Trace {
         }
         let by_uid = u32::from(filter.uid.is_some());
         let uid = filter.uid.unwrap_or(0);
-        let process = daemon.map_or(0, |pid| pid.as_raw_nonzero().get() as u32);
+        let process = daemon.as_raw_nonzero().get() as u32;
         loader.override_global("TRACE_OPCODES", &filter.opcodes, true);
         loader.override_global("TRACE_BY_UID", &by_uid, true);
         loader.override_global("TRACE_UID", &uid, true);
@@ -100,7 +100,7 @@ impl Trace {
 
     /// The next request that has ended; none if there is none yet. The descriptor ([`AsFd`]) is
     /// readable when there is one.
-    pub fn next(&mut self) -> Option<Life> {
+    pub fn take(&mut self) -> Option<Life> {
         let record = self.ended.next()?;
         // A record is as long as a life: the two are compiled from one source.
         bytemuck::try_pod_read_unaligned(&record).ok()

@@ -5,6 +5,7 @@
 //! | [`mount`] | `shmfuse mount`: its options, and how they become a [`Config`](crate::config::Config) |
 //! | [`umount`] | `shmfuse umount` |
 //! | [`stat`] | `shmfuse stat` |
+//! | [`top`] | `shmfuse top` |
 //! | [`trace`] | `shmfuse trace` |
 //! | [`doctor`] | `shmfuse doctor` |
 //! | [`helper`] | `mount.fuse.shmfuse`, as mount(8) calls it |
@@ -21,6 +22,7 @@ pub mod mount;
 pub mod options;
 pub mod stat;
 pub mod target;
+pub mod top;
 pub mod trace;
 pub mod umount;
 pub mod usage;
@@ -52,6 +54,8 @@ pub enum Command {
     Umount(umount::UmountArgs),
     /// Show what a mount with the shm transport has done, from the maps it shares with the kernel.
     Stat(stat::StatArgs),
+    /// Show what mounts are doing: requests by opcode, latency, slots, CPU.
+    Top(top::TopArgs),
     /// Show each request of a mount as it ends, with the time that it spent in each stage.
     Trace(trace::TraceArgs),
     /// Say what this kernel and this user can do, and how to turn on the rest.
@@ -90,6 +94,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
                 Command::Mount(_) => mount::run(&args),
                 Command::Umount(args) => umount::run(&args),
                 Command::Stat(args) => stat::run(&args),
+                Command::Top(args) => top::run(&args),
                 Command::Trace(args) => trace::run(&args),
                 Command::Doctor(args) => doctor::run(&args),
                 Command::Generate(args) => generate::run(&args),

@@ -3,8 +3,6 @@
 use super::{Outcome, target, values};
 use crate::{
     bpf::trace::Trace,
-    error::Error,
-    mount::presence,
     signals::Signals,
     trace::{self, End, ftrace, line},
 };
@@ -58,13 +56,9 @@ pub struct TraceArgs {
 /// No mount of shmfuse there, lack of privilege, a kernel that cannot.
 pub fn run(args: &TraceArgs) -> Outcome {
     let mount = target::mount(&args.mountpoint)?;
-    let daemon = presence::find(mount.device).map(|daemon| daemon.pid());
+    let daemon = target::daemon(&mount)?.pid();
     let signals = Signals::collect()?;
     if let Some(file) = &args.ftrace {
-        let Some(daemon) = daemon else {
-            let place = mount.mountpoint.display().to_string();
-            return Err(Error::refused(place, "its daemon is gone", "").into());
-        };
         let recorded = ftrace::record(&mount, daemon, &signals, args.time, file)?;
         eprintln!("{}: {recorded}", file.display());
         return Ok(());

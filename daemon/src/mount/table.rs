@@ -67,6 +67,15 @@ impl MountTable {
         )
     }
 
+    /// Every mount of shmfuse.
+    pub fn ours(&self) -> Vec<Mount> {
+        self.0
+            .iter()
+            .filter(|mount| mount.is_ours())
+            .cloned()
+            .collect()
+    }
+
     /// The mount that is seen at exactly this absolute path without symbolic links: of several
     /// the topmost one.
     pub fn top(&self, mountpoint: &Path) -> Option<&Mount> {

@@ -46,7 +46,7 @@ pub fn follow(
     let until = end.time.map(|time| Instant::now() + time);
     let mut shown = 0;
     loop {
-        while let Some(life) = trace.next() {
+        while let Some(life) = trace.take() {
             match format.write(&life, output) {
                 Ok(()) => shown += 1,
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(shown),

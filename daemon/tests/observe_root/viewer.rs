@@ -10,19 +10,21 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
+use tempfile::TempDir;
 
 /// It is killed when dropped.
 pub struct Viewer {
     child: Child,
     out: PathBuf,
     err: PathBuf,
+    _dir: TempDir,
 }
 
 impl Viewer {
     /// Starts `shmfuse COMMAND MOUNTPOINT ARGS`, and waits until it says `ready` on its stderr.
     pub fn start(mount: &TestMount, command: &str, args: &[&str], ready: &str) -> Self {
-        let file = |name: &str| mount.scratch().join(format!("viewer.{name}"));
-        let (out, err) = (file("out"), file("err"));
+        let dir = tempfile::tempdir().expect("a directory");
+        let (out, err) = (dir.path().join("out"), dir.path().join("err"));
         let create = |path: &PathBuf| File::create(path).expect("a file");
         let child = Command::new(Daemon::program())
             .arg(command)
@@ -33,7 +35,12 @@ impl Viewer {
             .stderr(create(&err))
             .spawn()
             .expect("the viewer");
-        let mut viewer = Self { child, out, err };
+        let mut viewer = Self {
+            child,
+            out,
+            err,
+            _dir: dir,
+        };
         wait_until("the viewer looks", || {
             let said = viewer.said();
             let ended = viewer.child.try_wait().expect("its status");
