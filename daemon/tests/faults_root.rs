@@ -7,15 +7,28 @@
 //! | [`maps`] | the shared memory of a daemon, to be written to from outside |
 //! | [`victims`] | processes that use a mount and check all they are given |
 //! | [`trial`] | a mount in use, a fault, and what is to come of it |
+//! | [`inside`] | what is taken from the daemon under its feet, in a daemon of the test's own |
+//! | [`signals`] | a daemon that is stopped, and one that is killed |
 //! | [`scribbles`] | values that no correct peer writes, in each place of the memory |
 
 #[macro_use]
 mod common;
 
+/// Makes every test listed into one for each engine.
+macro_rules! with_each_engine {
+    ($tests:tt) => {
+        variant_tests!(worker, Variant::SHM_COPY, on_variant, $tests);
+    };
+}
+
+#[path = "faults_root/inside.rs"]
+mod inside;
 #[path = "faults_root/maps.rs"]
 mod maps;
 #[path = "faults_root/scribbles.rs"]
 mod scribbles;
+#[path = "faults_root/signals.rs"]
+mod signals;
 #[path = "faults_root/trial.rs"]
 mod trial;
 #[path = "faults_root/victims.rs"]

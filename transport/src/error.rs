@@ -23,6 +23,8 @@ pub enum Corrupt {
     SlotWord(u64),
     /// A lane entry names a slot that does not exist.
     Slot(u16),
+    /// A request of this number has been answered before.
+    Answered(u64),
     /// A completion's tag is not what the map holds at its index.
     Tag(u64),
     /// A payload length exceeds the payload.
@@ -41,6 +43,7 @@ impl fmt::Display for Corrupt {
             Self::SlotWord(word) => write!(f, "unexpected slot word {word:#x}"),
             Self::Slot(slot) => write!(f, "no slot {slot}"),
             Self::Tag(tag) => write!(f, "foreign tag {tag:#x}"),
+            Self::Answered(unique) => write!(f, "request {unique} came a second time"),
             Self::PayloadLen(len) => write!(f, "payload of {len} bytes"),
         }
     }

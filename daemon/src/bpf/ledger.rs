@@ -34,11 +34,15 @@ impl Ledger {
         Self((0..slots).map(|_| Entry::default()).collect())
     }
 
-    /// The daemon has taken the request `unique` from a slot; `element` counts over all queues.
-    pub fn take(&self, element: u32, unique: u64) {
-        if let Some(entry) = self.0.get(element as usize) {
-            entry.held.store(unique, Ordering::Release);
-        }
+    /// The daemon has taken the request `unique` from a slot; `element` counts over all queues. False
+    /// if it has answered that request before: then it is not one.
+    #[must_use = "no request comes twice"]
+    pub fn take(&self, element: u32, unique: u64) -> bool {
+        let Some(entry) = self.0.get(element as usize) else {
+            return false;
+        };
+        entry.held.store(unique, Ordering::Release);
+        entry.answered.load(Ordering::Relaxed) != unique
     }
 
     /// The daemon is about to commit what it took from a slot.
@@ -74,7 +78,7 @@ mod tests {
     fn a_request_is_held_from_its_take_to_its_answer() {
         let ledger = Ledger::new(2);
         assert_eq!(ledger.knows(1, 6), Known::Not);
-        ledger.take(1, 6);
+        assert!(ledger.take(1, 6));
         assert_eq!(ledger.knows(1, 6), Known::Held);
         ledger.answer(1);
         assert_eq!(ledger.knows(1, 6), Known::Answered);
@@ -83,9 +87,18 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_was_answered_does_not_come_again() {
+        let ledger = Ledger::new(1);
+        assert!(ledger.take(0, 6));
+        ledger.answer(0);
+        assert!(!ledger.take(0, 6));
+        assert!(ledger.take(0, 8));
+    }
+
+    #[test]
     fn a_slot_that_is_not_there_is_not_known() {
         let ledger = Ledger::new(1);
-        ledger.take(1, 6);
+        assert!(!ledger.take(1, 6));
         ledger.answer(9);
         assert_eq!(ledger.knows(1, 6), Known::Not);
     }

@@ -53,9 +53,16 @@ pub struct MountBuilder {
     lower: Option<PathBuf>,
     plain: Option<PathBuf>,
     mountpoint: Option<PathBuf>,
+    daemon: Option<Command>,
 }
 
 impl MountBuilder {
+    /// This command in place of `shmfuse mount`; it knows by itself what to mount where.
+    pub fn daemon(mut self, command: Command) -> Self {
+        self.daemon = Some(command);
+        self
+    }
+
     /// Further options of `shmfuse mount`.
     pub fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|&arg| arg.to_owned()));
@@ -133,6 +140,11 @@ impl MountBuilder {
             .expect("a bind mount");
             return Ok(made);
         }
+        if let Some(command) = self.daemon {
+            made.daemon = Some(Daemon::spawn(command, &made.root.path().join("log")));
+            made.wait_for_answer()?;
+            return Ok(made);
+        }
         let mut command = match self.descriptor_limit {
             Some(limit) => {
                 let mut command = Command::new("prlimit");
@@ -181,6 +193,7 @@ impl TestMount {
             lower: None,
             plain: None,
             mountpoint: None,
+            daemon: None,
         }
     }
 

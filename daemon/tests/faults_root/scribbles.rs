@@ -118,12 +118,6 @@ scribbles! {
     };
 }
 
-macro_rules! with_each_engine {
-    ($tests:tt) => {
-        variant_tests!(worker, Variant::SHM_COPY, on_variant, $tests);
-    };
-}
-
 with_each_engine!([
     the_unique_of_a_header,
     the_commit_id_of_a_header,

@@ -83,6 +83,17 @@ impl Diary {
     }
 }
 
+/// How all of them fared.
+#[derive(Clone, Copy, Debug)]
+pub struct Fates {
+    /// Rounds they went.
+    pub rounds: u64,
+    /// Requests that were lost.
+    pub lost: u64,
+    /// Victims that were told that the mount has ended.
+    pub ended: usize,
+}
+
 /// Several at work.
 pub struct Victims {
     place: PathBuf,
@@ -119,9 +130,8 @@ impl Victims {
         });
     }
 
-    /// Lets them end, and returns how many rounds they went, how many requests were lost, and how many
-    /// victims were told that the mount has ended.
-    pub fn stop(self) -> (u64, u64, usize) {
+    /// Lets them end, and says how they fared.
+    pub fn stop(self) -> Fates {
         File::create(self.place.join("stop")).expect("a file");
         let mut statuses = BTreeMap::new();
         wait_until("every victim has come to its end", || {
@@ -139,11 +149,11 @@ impl Victims {
             assert_eq!(status, WaitStatus::Exited(pid, 0), "a victim was harmed");
         }
         let diaries = self.diaries();
-        (
-            diaries.iter().map(|diary| diary.rounds).sum(),
-            diaries.iter().map(|diary| diary.lost).sum(),
-            diaries.iter().filter(|diary| diary.ended).count(),
-        )
+        Fates {
+            rounds: diaries.iter().map(|diary| diary.rounds).sum(),
+            lost: diaries.iter().map(|diary| diary.lost).sum(),
+            ended: diaries.iter().filter(|diary| diary.ended).count(),
+        }
     }
 }
 

@@ -177,7 +177,12 @@ impl ShmRing {
     }
 
     /// The request is the worker's from here on.
-    fn taken(&mut self, slot: SlotIndex, taken: Taken<'_>, events: &mut Vec<Event>) {
+    fn taken(
+        &mut self,
+        slot: SlotIndex,
+        taken: Taken<'_>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), transport::error::Corrupt> {
         // What the header says is checked where it is served; here it only counts.
         let opcode = taken.header().map_or(Opcode(0), |header| header.opcode);
         let bytes = taken.payload_len(u32::MAX).map_or(0, u64::from);
@@ -185,7 +190,10 @@ impl ShmRing {
         self.count_op(opcode).bytes_in.add(bytes);
         let held = taken.hold();
         let element = slot.element(self.queue, self.geometry.depth);
-        self.memory.ledger().take(element, held.unique().get());
+        let unique = held.unique().get();
+        if !self.memory.ledger().take(element, unique) {
+            return Err(transport::error::Corrupt::Answered(unique));
+        }
         if let Some(place) = self.held.get_mut(usize::from(slot.0)) {
             *place = Some((held, opcode));
         }
@@ -194,6 +202,7 @@ impl ShmRing {
         events.push(Event::Arrived(unsafe {
             Arrived::new(EntryIndex(u32::from(slot.0)))
         }));
+        Ok(())
     }
 
     fn take_from_cq(&mut self, events: &mut Vec<Event>) -> Result<(), transport::error::Corrupt> {
@@ -224,7 +233,7 @@ impl ShmRing {
             match next_of_cq(&*memory, &self.geometry, self.queue, &mut cq)? {
                 FromCq::Request(taken, tag) => {
                     self.count().taken_standing.add(1);
-                    self.taken(tag.slot, taken, events);
+                    self.taken(tag.slot, taken, events)?;
                 }
                 FromCq::Failed(tag, res) => {
                     let entry = EntryIndex(u32::from(tag.slot.0));
@@ -251,7 +260,7 @@ impl ShmRing {
             match next_of_lane(&*memory, &self.geometry, &mut lane)? {
                 FromLane::Request(taken, dispatch) => {
                     self.count().taken.add(1);
-                    self.taken(dispatch.slot, taken, events);
+                    self.taken(dispatch.slot, taken, events)?;
                 }
                 FromLane::Dropped(corrupt) if is_on_a_lane_and_answered(corrupt) => {
                     return Err(corrupt);
