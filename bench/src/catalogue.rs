@@ -1,227 +1,366 @@
-//! Variants and workloads by name.
+//! What is compared with what: the groups of a full and of a quick run.
 
 use crate::{
+    ablation,
+    capability::Capabilities,
+    peers::Peer,
+    record::Left,
+    run::Group,
     variant::Variant,
-    workload::{
-        Workload,
-        command::Shell,
-        data::{Direction, RandomRead, Stream},
-        fio::Fio,
-        metadata::{CreateUnlink, OpenReadClose, Stat, Walk},
-    },
+    workload::{Start, Workload, command::Shell, disturbed::OnBusyCpus},
+    workloads::{self, Amount},
 };
-use anyhow::{Result, bail};
+use std::{collections::HashSet, time::Duration};
 
-const MIB: u64 = 1 << 20;
-
-/// The transports, slowest first.
-pub const TRANSPORTS: [&str; 4] = ["classic", "splice", "uring", "shm"];
-
-/// A variant of ours by name: `native`, or `TRANSPORT[+passthrough][@ttl=SECONDS]`. Without
-/// `@` timeouts are 0, without `+` data goes through the daemon.
-///
-/// # Errors
-///
-/// If there is no such transport or suffix; the message lists them.
-pub fn variant(name: &str) -> Result<Variant> {
-    if name == "native" {
-        return Ok(Variant::native());
-    }
-    let (rest, cache) = name.split_once('@').unwrap_or((name, "strict"));
-    let (transport, data) = rest.split_once('+').unwrap_or((rest, "copy"));
-    if !TRANSPORTS.contains(&transport)
-        || !["copy", "passthrough"].contains(&data)
-        || !(cache == "strict" || cache.starts_with("ttl="))
-    {
-        bail!(
-            "no variant {name}: native, or one of {} with +passthrough and @ttl=SECONDS as wanted",
-            TRANSPORTS.join(", ")
-        );
-    }
-    // Everything that is not measured is the same on every variant.
-    let mut options = vec!["--transport", transport, "--data", data, "--cache", cache];
-    options.extend(["-o", "allow_other"]);
-    Ok(Variant::ours(name, &options))
-}
-
-/// The variants of the first comparison: native, then each transport with data copied, then each
-/// with data past the daemon.
-pub fn variants() -> Vec<Variant> {
-    [
-        "native",
-        "classic",
-        "splice",
-        "uring",
-        "shm",
-        "classic+passthrough",
-        "uring+passthrough",
-        "shm+passthrough",
-    ]
-    .iter()
-    .map(|name| variant(name).expect("the names are the catalogue's own"))
-    .collect()
-}
-
-/// How much of each workload.
+/// How much of everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// A minute or two for everything.
+    /// A look, in less than four minutes.
     Quick,
-    /// The figures that count.
+    /// The figures that count, in about half an hour.
     Full,
 }
 
-/// The workloads of the first comparison.
-pub fn workloads(scale: Scale) -> Vec<Box<dyn Workload>> {
-    let (files, file_bytes) = match scale {
-        Scale::Quick => (1000, 128 * MIB),
-        Scale::Full => (5000, 1024 * MIB),
-    };
-    let stream = |direction, block_bytes| Stream {
-        direction,
-        file_bytes,
-        block_bytes,
-    };
-    vec![
-        Box::new(Stat {
-            files,
-            rounds: 2,
-            threads: 1,
-        }),
-        Box::new(Stat {
-            files,
-            rounds: 1,
-            threads: 2,
-        }),
-        Box::new(OpenReadClose { files }),
-        Box::new(CreateUnlink { files: files / 2 }),
-        Box::new(Walk { files: files * 2 }),
-        Box::new(stream(Direction::Read, 128 << 10)),
-        Box::new(stream(Direction::Read, 1 << 20)),
-        Box::new(stream(Direction::Write, 128 << 10)),
-        Box::new(stream(Direction::Write, 1 << 20)),
-        Box::new(RandomRead {
-            file_bytes,
-            block_bytes: 4096,
-            calls: files,
-        }),
-    ]
+impl Scale {
+    /// Repetitions that count.
+    pub fn repetitions(self) -> usize {
+        match self {
+            Self::Quick => 3,
+            Self::Full => 5,
+        }
+    }
+
+    /// Time of a repetition.
+    pub fn budget(self) -> Duration {
+        match self {
+            Self::Quick => Duration::from_millis(50),
+            Self::Full => Duration::from_millis(220),
+        }
+    }
+
+    /// Sizes of what is worked on.
+    pub fn amount(self) -> Amount {
+        match self {
+            Self::Quick => workloads::QUICK,
+            Self::Full => workloads::FULL,
+        }
+    }
 }
 
-/// Data by fio: block sizes, both ways, in order and at random, buffered and direct.
-pub fn fio_workloads(scale: Scale) -> Vec<Box<dyn Workload>> {
-    let file_bytes = match scale {
-        Scale::Quick => 64 * MIB,
-        Scale::Full => 512 * MIB,
-    };
-    let job = Fio {
-        rw: "read",
-        block_bytes: 4 << 10,
-        file_bytes,
-        direct: false,
-        depth: 1,
-        jobs: 1,
-        mmap: false,
-        io_bytes: file_bytes,
-    };
-    // fio counts milliseconds: what is fast must move much, what is slow need not.
-    let few = file_bytes / 16;
-    let mut jobs = Vec::new();
-    for rw in ["read", "write"] {
-        for block_bytes in [4 << 10, 128 << 10, 1 << 20] {
-            let io_bytes = if block_bytes == 4 << 10 {
-                few
+/// What a run can choose from.
+#[derive(Clone, Debug)]
+pub struct Catalogue {
+    /// What the installed `shmfuse` can be told.
+    pub capabilities: Capabilities,
+    /// Other file systems.
+    pub peers: Vec<Peer>,
+    /// How much.
+    pub scale: Scale,
+}
+
+/// A list of work.
+type Work = Vec<Box<dyn Workload>>;
+
+impl Catalogue {
+    /// Every group, and what had to be left out of them.
+    pub fn groups(&self) -> (Vec<Group>, Vec<Left>) {
+        let mut left = Vec::new();
+        let peers = self.peers_here(&mut left);
+        let amount = self.scale.amount();
+        let full = self.scale == Scale::Full;
+        let mut groups = Vec::new();
+        let mut add = |name: &str, purpose: &str, variants: Vec<Variant>, work: Work| {
+            if variants.len() > 1 && !work.is_empty() {
+                groups.push(Group {
+                    name: name.into(),
+                    purpose: purpose.into(),
+                    variants,
+                    workloads: work,
+                });
+            }
+        };
+        add(
+            "transport",
+            "What a request costs on each transport. Timeouts are 0, data is copied: every call of \
+             the application is at least one request.",
+            self.ours(&[
+                "native",
+                "classic",
+                "splice",
+                "uring",
+                "shm",
+                "shm~s1=off",
+                "shm-kernel",
+                "shm-kernel~s1=off",
+            ]),
+            workloads::transport(&amount),
+        );
+        add(
+            "streams",
+            "What the bytes of a large file cost on each data path.",
+            self.ours(&[
+                "native",
+                "classic",
+                "splice",
+                "uring",
+                "uring+direct",
+                "uring+passthrough",
+                "classic+passthrough",
+                "shm",
+                "shm+direct",
+                "shm+passthrough",
+                "shm+auto",
+                "shm-kernel",
+                "shm-kernel+passthrough",
+            ]),
+            workloads::streams(&amount),
+        );
+        add(
+            "fio",
+            "Data by fio: block sizes, both ways, in order and at random, buffered and direct, one \
+             request at a time and many.",
+            self.ours(if full {
+                &[
+                    "native",
+                    "classic",
+                    "uring",
+                    "shm",
+                    "shm-kernel",
+                    "uring+passthrough",
+                    "shm+passthrough",
+                    "shm+auto",
+                ]
             } else {
-                file_bytes
+                &["native", "classic", "uring", "shm", "uring+passthrough"]
+            }),
+            workloads::fio(&amount),
+        );
+        add(
+            "metadata",
+            "Names, directories and small files with timeouts 0: the kernel asks each time.",
+            self.ours(&[
+                "native",
+                "classic",
+                "uring",
+                "shm",
+                "shm-kernel",
+                "shm+passthrough",
+            ]),
+            workloads::metadata(&amount),
+        );
+        let mut cached = self.ours(&[
+            "native",
+            "uring+auto@ttl=1",
+            "shm+auto@ttl=1",
+            "uring+auto@coherent",
+            "shm+auto@coherent",
+            "shm-kernel+auto@coherent",
+        ]);
+        cached.extend(peers.iter().cloned());
+        add(
+            "peers",
+            "Ours with names and attributes believed by the kernel, beside other file systems that \
+             pass a directory through.",
+            cached.clone(),
+            workloads::peers(&amount),
+        );
+        let mut workers = self.ours(&["native", "uring+auto", "shm+auto", "shm-kernel+auto"]);
+        workers.extend(cached.into_iter().skip(1));
+        add(
+            "work",
+            "Real programs on a tree of sources.",
+            workers,
+            if full {
+                boxed(Shell::all(amount.tree_files))
+            } else {
+                boxed(
+                    Shell::all(amount.tree_files)
+                        .into_iter()
+                        .filter(|shell| ["git status", "tar extract"].contains(&&*shell.name)),
+                )
+            },
+        );
+        let mut ablated = self.ours(&["native", "uring+auto"]);
+        ablated.extend(ablation::variants("shm+auto", &self.capabilities));
+        if ablated.len() > 2 {
+            add(
+                "ablation",
+                "What each stage gains or costs: everything on and each one off, everything off and \
+                 each one on. uring is the same without shared memory.",
+                ablated,
+                workloads::ablation(&amount),
+            );
+        }
+        add(
+            "busy",
+            "The same while a loop keeps each CPU busy.",
+            self.ours(&["native", "classic", "uring", "shm", "shm-kernel"]),
+            workloads::transport_brief(&amount)
+                .into_iter()
+                .map(|workload| Box::new(OnBusyCpus(workload)) as Box<dyn Workload>)
+                .collect(),
+        );
+        add(
+            "slow",
+            "The same while each operation on the lower file system takes a millisecond more, \
+             beside itself without.",
+            self.ours(&[
+                "uring",
+                "uring~lower-delay=1ms",
+                "shm",
+                "shm~lower-delay=1ms",
+                "shm-kernel",
+                "shm-kernel~lower-delay=1ms",
+            ])
+            .into_iter()
+            .filter(|_| self.capabilities.has("lower-delay", "1ms"))
+            .collect(),
+            workloads::transport_brief(&amount),
+        );
+        (groups, left)
+    }
+
+    /// All workloads, once each, on variants that are named.
+    pub fn chosen(&self, variants: Vec<Variant>) -> Vec<Group> {
+        let mut seen = HashSet::new();
+        let workloads = self
+            .groups()
+            .0
+            .into_iter()
+            .flat_map(|group| group.workloads)
+            .filter(|workload| seen.insert(workload.name()))
+            .collect();
+        vec![Group {
+            name: "chosen".into(),
+            purpose: "What was named on the command line.".into(),
+            variants,
+            workloads,
+        }]
+    }
+
+    /// A variant by name: one of ours, a peer, or one of the ablation's.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it cannot run here.
+    pub fn variant(&self, name: &str) -> anyhow::Result<Variant> {
+        if let Some(peer) = self.peers.iter().find(|peer| peer.name == name) {
+            return match peer.missing() {
+                Some(why) => Err(anyhow::anyhow!("{name}: {why}")),
+                None => Ok(peer.variant()),
             };
-            jobs.push(Fio {
-                rw,
-                block_bytes,
-                io_bytes,
-                ..job.clone()
-            });
         }
-        jobs.push(Fio {
-            rw,
-            block_bytes: 1 << 20,
-            direct: true,
-            ..job.clone()
-        });
+        Variant::parse(name, &self.capabilities)
     }
-    for rw in ["randread", "randwrite"] {
-        jobs.push(Fio { rw, ..job.clone() });
-        for depth in [1, 32] {
-            jobs.push(Fio {
-                rw,
-                direct: true,
-                depth,
-                io_bytes: few,
-                ..job.clone()
-            });
+
+    /// Those of the named variants that the installed `shmfuse` knows.
+    fn ours(&self, names: &[&str]) -> Vec<Variant> {
+        names
+            .iter()
+            .filter_map(|name| Variant::parse(name, &self.capabilities).ok())
+            .collect()
+    }
+
+    fn peers_here(&self, left: &mut Vec<Left>) -> Vec<Variant> {
+        let mut here = Vec::new();
+        for peer in &self.peers {
+            match peer.missing() {
+                None => here.push(peer.variant()),
+                Some(why) => left.push(Left {
+                    what: peer.name.clone(),
+                    why,
+                }),
+            }
         }
+        here
     }
-    jobs.push(Fio {
-        rw: "randread",
-        mmap: true,
-        io_bytes: few,
-        ..job
-    });
-    jobs.into_iter()
-        .map(|job| Box::new(job) as Box<dyn Workload>)
-        .collect()
 }
 
 /// What the demonstration does on a tree of sources in the folder `tree`.
-pub fn tree_workloads(build: Option<&str>) -> Vec<Box<dyn Workload>> {
-    let mut shells = Shell::usual("tree");
+pub fn demo(tree: &str, build: Option<&str>) -> Vec<Box<dyn Workload>> {
+    use crate::workload::command::Tree;
+    let tree = Tree::There(tree.into());
+    let mut shells = Shell::daily(&tree);
     shells.extend(build.map(|script| Shell {
         name: "build".into(),
+        programs: &[],
         script: script.into(),
-        folder: "tree".into(),
+        tree,
+        start: Start::Warm,
+        takes: Duration::from_secs(2),
     }));
+    boxed(shells)
+}
+
+fn boxed(shells: impl IntoIterator<Item = Shell>) -> Work {
     shells
         .into_iter()
         .map(|shell| Box::new(shell) as Box<dyn Workload>)
         .collect()
 }
 
-/// Whether `name` is wanted by `--only`: no filter wants all, else one is a part of it.
-pub fn wanted(name: &str, only: &[String]) -> bool {
-    only.is_empty() || only.iter().any(|part| name.contains(part.as_str()))
+/// Whether `--only` wants a workload: no filter wants all, else one is a part of its name, or the
+/// name of its group.
+pub fn wanted(group: &str, workload: &str, only: &[String]) -> bool {
+    only.is_empty()
+        || only
+            .iter()
+            .any(|part| group == part || workload.contains(part.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::variant::How;
+    use crate::capability::fake;
 
-    #[test]
-    fn a_name_says_transport_data_and_cache() {
-        let How::Shmfuse(options) = variant("uring+passthrough@ttl=1").unwrap().how else {
-            panic!("ours")
-        };
-        let text = options.join(" ");
-        assert!(text.contains("--transport uring"), "{text}");
-        assert!(text.contains("--data passthrough"), "{text}");
-        assert!(text.contains("--cache ttl=1"), "{text}");
-    }
-
-    #[test]
-    fn an_unknown_name_is_refused_with_those_there_are() {
-        for name in ["carrier-pigeon", "uring+wings", "uring@forever"] {
-            let error = variant(name).unwrap_err().to_string();
-            assert!(error.contains(name) && error.contains("splice"), "{error}");
+    fn catalogue(folder: &std::path::Path, scale: Scale) -> Catalogue {
+        let options = [
+            ("transport", "classic splice uring shm"),
+            ("data", "copy passthrough auto"),
+            ("cache", "strict ttl="),
+        ];
+        Catalogue {
+            capabilities: fake(folder, &options),
+            peers: Peer::parse(crate::peers::USUAL).unwrap(),
+            scale,
         }
     }
 
     #[test]
-    fn workloads_have_names_of_their_own() {
-        let mut names: Vec<String> = workloads(Scale::Full).iter().map(|w| w.name()).collect();
-        names.extend(fio_workloads(Scale::Full).iter().map(|w| w.name()));
-        names.extend(tree_workloads(Some("make")).iter().map(|w| w.name()));
-        let all = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), all);
+    fn names_are_unique_in_every_group() {
+        let dir = tempfile::tempdir().unwrap();
+        for scale in [Scale::Quick, Scale::Full] {
+            for group in catalogue(dir.path(), scale).groups().0 {
+                let names: HashSet<String> = group.workloads.iter().map(|w| w.name()).collect();
+                assert_eq!(names.len(), group.workloads.len(), "{}", group.name);
+                let names: HashSet<&String> = group.variants.iter().map(|v| &v.name).collect();
+                assert_eq!(names.len(), group.variants.len(), "{}", group.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_binary_does_not_know_is_not_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (groups, _) = catalogue(dir.path(), Scale::Full).groups();
+        let names: Vec<&str> = groups.iter().map(|group| group.name.as_str()).collect();
+        assert!(
+            !names.contains(&"ablation") && !names.contains(&"slow"),
+            "{names:?}"
+        );
+        let all = groups.iter().flat_map(|group| &group.variants);
+        assert!(
+            all.into_iter()
+                .all(|variant| !variant.name.contains("kernel"))
+        );
+    }
+
+    #[test]
+    fn a_group_or_a_part_of_a_name_is_wanted() {
+        let only = ["stat".to_owned(), "fio".to_owned()];
+        assert!(wanted("transport", "stat x2", &only));
+        assert!(wanted("fio", "anything", &only));
+        assert!(!wanted("transport", "walk", &only));
+        assert!(wanted("transport", "walk", &[]));
     }
 }

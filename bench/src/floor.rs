@@ -9,7 +9,7 @@ use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::{
     hint::black_box,
     io::{Read, Write, pipe},
@@ -23,7 +23,7 @@ const ROUNDS: u32 = 5000;
 const COPY_BYTES: usize = 64 << 20;
 
 /// The floor, medians of five.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Floor {
     /// A system call that does nothing (getppid(2)), microseconds.
     pub system_call_us: f64,
@@ -83,7 +83,7 @@ impl Floor {
 
 fn median(mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
     let values: Vec<f64> = (0..5).map(|_| measure()).collect::<Result<_>>()?;
-    Ok(crate::summary::median(&values))
+    Ok(crate::stats::median(&values))
 }
 
 fn pin(cpu: usize) -> Result<()> {

@@ -1,11 +1,14 @@
 //! The machine a run was made on, and how noisy it was.
 
-use serde::Serialize;
-use std::{fs, process::Command};
+use crate::cpu::{Machine, Usage};
+use serde::{Deserialize, Serialize};
+use std::{fs, path::Path, process::Command};
 
 /// What is recorded of the machine. Nothing in it names a user or a path.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Host {
+    /// The machine's name.
+    pub name: String,
     /// Day of the run, `YYYY-MM-DD`.
     pub date: String,
     /// `uname -r`.
@@ -20,10 +23,8 @@ pub struct Host {
     pub idle_governor: String,
     /// Mitigations in force, by name.
     pub mitigations: String,
-    /// Load average of the last minute at the start.
-    pub load: f64,
-    /// Share of CPU time that the hypervisor gave to others since boot, 0 ..= 1.
-    pub stolen: f64,
+    /// Version of the `shmfuse` that was measured.
+    pub shmfuse: String,
     /// Revision of the source tree, with `-dirty` if it had changes; empty outside a checkout.
     pub revision: String,
 }
@@ -51,8 +52,8 @@ fn field(text: &str, key: &str) -> Option<String> {
 }
 
 impl Host {
-    /// Of this machine, now. What cannot be read is left empty.
-    pub fn read() -> Self {
+    /// Of this machine, now, and of the binary `shmfuse`. What cannot be read is left empty.
+    pub fn read(shmfuse: &Path) -> Self {
         let memory = field(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
         let memory_kib: u64 = memory
             .split_whitespace()
@@ -72,45 +73,132 @@ impl Host {
                 governor
             },
             mitigations: mitigations(),
-            load: read("/proc/loadavg")
-                .split_whitespace()
-                .next()
-                .and_then(|load| load.parse().ok())
-                .unwrap_or(0.0),
-            stolen: stolen(&read("/proc/stat")).unwrap_or(0.0),
-            revision: said("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+            name: read("/proc/sys/kernel/hostname"),
+            shmfuse: said(&shmfuse.display().to_string(), &["--version"]),
+            revision: revision(),
         }
     }
 
-    /// Whether figures of this machine are to be read with care, and why.
-    pub fn warning(&self) -> Option<String> {
-        if self.load > 0.5 {
-            return Some(format!("other work is running (load {:.1})", self.load));
+    /// Whether another run was made on this machine: what differs, if not.
+    pub fn differs_from(&self, other: &Self) -> Option<String> {
+        let pairs = [
+            ("machine", &self.name, &other.name),
+            ("CPU", &self.cpu, &other.cpu),
+            ("mitigations", &self.mitigations, &other.mitigations),
+            ("idle governor", &self.idle_governor, &other.idle_governor),
+        ];
+        for (what, mine, theirs) in pairs {
+            if mine != theirs {
+                return Some(format!("{what}: {mine:?} and {theirs:?}"));
+            }
         }
-        (self.stolen > 0.01).then(|| {
+        (self.cpus != other.cpus || self.memory_mib != other.memory_mib).then(|| {
             format!(
-                "the hypervisor takes {:.0} % of the CPUs",
-                self.stolen * 100.0
+                "{} CPUs with {} MiB and {} CPUs with {} MiB",
+                self.cpus, self.memory_mib, other.cpus, other.memory_mib
             )
         })
     }
 
     /// Name and value of each, for people.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
-        let mut lines = vec![
+        vec![
+            ("machine", self.name.clone()),
             ("date", self.date.clone()),
             ("kernel", self.kernel.clone()),
             ("CPU", format!("{} x {}", self.cpus, self.cpu)),
             ("memory", format!("{} MiB", self.memory_mib)),
             ("idle governor", self.idle_governor.clone()),
             ("mitigations", self.mitigations.clone()),
-            ("load at the start", format!("{:.2}", self.load)),
-            ("stolen since boot", format!("{:.1} %", self.stolen * 100.0)),
+            ("shmfuse", self.shmfuse.clone()),
             ("revision", self.revision.clone()),
-        ];
-        lines.extend(self.warning().map(|warning| ("noisy", warning)));
-        lines
+        ]
     }
+}
+
+/// How quiet the machine was during a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// Load average of the last minute at the start.
+    pub load: f64,
+    /// Part of the CPUs' time that the hypervisor gave to others during the run, 0 ..= 1.
+    pub stolen: f64,
+    /// Part of the CPUs' time that other programs took during the run, 0 ..= 1.
+    pub others: f64,
+}
+
+impl Noise {
+    /// Whether figures are to be read with care, and why.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let percent = |part: f64| format!("{:.0} %", part * 100.0);
+        if self.load > 0.5 {
+            warnings.push(format!("the load was {:.1} at the start", self.load));
+        }
+        if self.others > 0.05 {
+            let others = percent(self.others);
+            warnings.push(format!("other programs took {others} of the CPUs' time"));
+        }
+        if self.stolen > 0.01 {
+            let stolen = percent(self.stolen);
+            warnings.push(format!("the hypervisor took {stolen} of the CPUs' time"));
+        }
+        warnings
+    }
+
+    /// Name and value of each, for people.
+    pub fn lines(&self) -> Vec<(&'static str, String)> {
+        let percent = |part: f64| format!("{:.1} %", part * 100.0);
+        vec![
+            ("load at the start", format!("{:.2}", self.load)),
+            ("CPU time of other programs", percent(self.others)),
+            ("CPU time stolen", percent(self.stolen)),
+        ]
+    }
+}
+
+/// Listens for noise from its making to [`stop`](Self::stop).
+#[derive(Debug)]
+pub struct Listener {
+    load: f64,
+    machine: Machine,
+    ours: Usage,
+}
+
+impl Listener {
+    /// Starts.
+    pub fn start() -> Self {
+        Self {
+            load: read("/proc/loadavg")
+                .split_whitespace()
+                .next()
+                .and_then(|load| load.parse().ok())
+                .unwrap_or(0.0),
+            machine: Machine::now(),
+            ours: Usage::of_application().unwrap_or_default(),
+        }
+    }
+
+    /// Ends. All children must have been waited for: daemons are children.
+    pub fn stop(self) -> Noise {
+        let machine = Machine::now();
+        let ours = Usage::of_application().unwrap_or_default() - self.ours;
+        let total = (machine.total_s - self.machine.total_s).max(0.01);
+        let busy = machine.busy_s - self.machine.busy_s;
+        Noise {
+            load: self.load,
+            stolen: (machine.stolen_s - self.machine.stolen_s) / total,
+            others: ((busy - ours.cpu.as_secs_f64()) / total).max(0.0),
+        }
+    }
+}
+
+/// Of the source tree, if that is where we are: another tree's revision would say nothing.
+fn revision() -> String {
+    if !Path::new("bench/src/host.rs").is_file() {
+        return String::new();
+    }
+    said("git", &["describe", "--always", "--dirty", "--abbrev=12"])
 }
 
 fn mitigations() -> String {
@@ -126,43 +214,39 @@ fn mitigations() -> String {
     names.join(" ")
 }
 
-/// From the first line of /proc/stat: user nice system idle iowait irq softirq steal (proc(5)).
-fn stolen(stat: &str) -> Option<f64> {
-    let ticks: Vec<f64> = stat
-        .lines()
-        .next()?
-        .split_whitespace()
-        .skip(1)
-        .take(8)
-        .map(|tick| tick.parse().ok())
-        .collect::<Option<_>>()?;
-    let total: f64 = ticks.iter().sum();
-    Some(ticks.get(7)? / total.max(1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn steal_is_the_eighth_field() {
-        assert_eq!(stolen("cpu 10 0 10 70 0 0 0 10 0 0\ncpu0 1 2"), Some(0.1));
-        assert_eq!(stolen(""), None);
+    fn a_busy_machine_is_warned_of() {
+        let noise = Noise {
+            load: 3.0,
+            others: 0.2,
+            stolen: 0.0,
+        };
+        let warnings = noise.warnings().join("; ");
+        assert!(
+            warnings.contains("3.0") && warnings.contains("20 %"),
+            "{warnings}"
+        );
+        assert!(Noise::default().warnings().is_empty());
     }
 
     #[test]
-    fn a_busy_machine_is_warned_of() {
-        let host = Host {
-            load: 3.0,
-            stolen: 0.0,
-            ..Host::read()
+    fn another_machine_is_told_by_what_differs() {
+        let host = Host::read(Path::new("/bin/false"));
+        assert_eq!(host.differs_from(&host), None);
+        let other = Host {
+            cpus: host.cpus + 1,
+            ..host.clone()
         };
-        assert!(host.warning().unwrap().contains("3.0"));
-        let host = Host {
-            load: 0.0,
-            stolen: 0.0,
-            ..host
-        };
-        assert_eq!(host.warning(), None);
+        assert!(host.differs_from(&other).unwrap().contains("CPUs"));
+    }
+
+    #[test]
+    fn what_we_do_ourselves_is_no_noise() {
+        let noise = Listener::start().stop();
+        assert!((0.0..=1.0).contains(&noise.others), "{noise:?}");
     }
 }

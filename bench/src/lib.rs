@@ -1,35 +1,56 @@
 //! Copy versus zero-copy: the same work through every way to mount a directory, side by side.
 //!
-//! A [`run::Plan`] crosses [`workload`]s with [`variant`]s. All variants are mounted over the same
-//! lower directory at the same time; a repetition runs the workload once on each (A B C A B C ...),
-//! so that whatever else the machine does meets all of them alike. Only ratios inside one run are
-//! compared.
+//! A [`run::Plan`] is a list of groups; a group crosses [`workload`]s with [`variant`]s. All variants
+//! of a group are mounted over the same lower directory at the same time; a repetition runs the
+//! workload once on each (A B C A B C ...), so that whatever else the machine does meets all of them
+//! alike. Only ratios inside one run are compared.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`variant`] | how the directory is reached: native, our transports, any mount command |
+//! | [`capability`] | what the installed `shmfuse` can be told |
+//! | [`peers`] | other file systems, from a TOML file |
+//! | [`ablation`] | the stages with a switch, each on and off |
+//! | [`mounted`], [`watchdog`] | a variant in use, and how a hung one is ended |
 //! | [`workload`] | what is done in it |
-//! | [`catalogue`] | variants and workloads by name |
+//! | [`workloads`], [`catalogue`] | which workloads and variants make up a run |
+//! | [`run`], [`session`] | the interleaving; a run from its plan to its record |
 //! | [`recorder`] | what is noted of one repetition: latencies, bytes, CPU time |
-//! | [`cpu`] | CPU time and context switches of processes, by thread |
-//! | [`run`] | the plan, the interleaving, the warm-up |
-//! | [`summary`] | medians, spread, ratios to a baseline with bootstrap intervals |
-//! | [`report`] | tables, raw.csv, summary.json |
-//! | [`floor`] | what the machine itself charges: system call, hand-over, copy |
+//! | [`cpu`] | CPU time and context switches, by process, thread and machine |
+//! | [`counting`] | requests and system calls, counted where nothing is timed |
+//! | [`copies`] | copies by a CPU, by design |
+//! | [`record`] | a run's files: raw.csv, latency.csv, counts.csv, run.json |
+//! | [`stats`], [`summary`] | medians, spread, ratios with bootstrap intervals |
 //! | [`verdict`] | the questions, each with its measured ratio |
-//! | [`plot`], [`html`] | SVG plots and report.html |
-//! | [`host`] | the machine a run was made on, and how noisy it was |
+//! | [`report`], [`plot`], [`html`] | tables, SVG plots, report.html |
+//! | [`diff`] | two runs of one machine |
+//! | [`floor`] | what the machine itself charges: system call, hand-over, copy |
+//! | [`host`] | the machine a run was made on, and how quiet it was |
 
+pub mod ablation;
+pub mod capability;
 pub mod catalogue;
+pub mod copies;
+pub mod counting;
 pub mod cpu;
+pub mod diff;
 pub mod floor;
 pub mod host;
 pub mod html;
+pub mod mounted;
+pub mod peers;
 pub mod plot;
+pub mod record;
 pub mod recorder;
 pub mod report;
 pub mod run;
+pub mod session;
+pub mod stats;
 pub mod summary;
+#[cfg(test)]
+mod testing;
 pub mod variant;
 pub mod verdict;
+pub mod watchdog;
 pub mod workload;
+pub mod workloads;

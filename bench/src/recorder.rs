@@ -19,6 +19,10 @@ pub struct Recorder {
     bytes: u64,
     excluded: Duration,
     took: Option<Duration>,
+    app_used: Option<Duration>,
+    not_ours: Duration,
+    until: Option<Instant>,
+    last: Instant,
 }
 
 impl Default for Recorder {
@@ -31,16 +35,50 @@ impl Default for Recorder {
             bytes: 0,
             excluded: Duration::ZERO,
             took: None,
+            app_used: None,
+            not_ours: Duration::ZERO,
+            until: None,
+            last: Instant::now(),
         }
     }
 }
 
 impl Recorder {
+    /// One whose repetition is to end when this much time is over; see [`goes_on`](Self::goes_on).
+    pub fn within(budget: Duration) -> Self {
+        Self {
+            until: Some(Instant::now() + budget),
+            ..Self::default()
+        }
+    }
+
+    /// One for another thread of the same repetition.
+    pub fn for_thread(&self) -> Self {
+        Self {
+            until: self.until,
+            ..Self::default()
+        }
+    }
+
+    /// Whether there is time left for another operation, by the end of the last one timed. The
+    /// first operation always has its time.
+    pub fn goes_on(&self) -> bool {
+        self.operations == 0 || self.until.is_none_or(|until| self.last < until)
+    }
+
+    /// Time left, without end where there is no limit.
+    pub fn left(&self) -> Duration {
+        self.until.map_or(Duration::MAX, |until| {
+            until.saturating_duration_since(Instant::now())
+        })
+    }
+
     /// Times one operation.
     pub fn time<T>(&mut self, operation: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = operation();
-        self.record(start.elapsed());
+        self.last = Instant::now();
+        self.record(self.last - start);
         result
     }
 
@@ -62,6 +100,23 @@ impl Recorder {
         self.took = Some(duration);
     }
 
+    /// Says how much CPU time the application has used, where a program has measured that itself.
+    pub fn app_used(&mut self, cpu: Duration) {
+        self.app_used = Some(cpu);
+    }
+
+    /// Takes CPU time off the application's: what only disturbs it is not it.
+    pub fn not_ours(&mut self, cpu: Duration) {
+        self.not_ours += cpu;
+    }
+
+    /// The application's CPU time, `counted` as the system has it.
+    pub fn app_cpu(&self, counted: Duration) -> Duration {
+        self.app_used
+            .unwrap_or(counted)
+            .saturating_sub(self.not_ours)
+    }
+
     /// Notes payload bytes moved.
     pub fn moved(&mut self, bytes: u64) {
         self.bytes += bytes;
@@ -71,7 +126,9 @@ impl Recorder {
     pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
-        self.excluded += start.elapsed();
+        let took = start.elapsed();
+        self.excluded += took;
+        self.until = self.until.map(|until| until + took);
         result
     }
 
@@ -82,6 +139,7 @@ impl Recorder {
             .expect("all recorders have the same bounds");
         self.operations += other.operations;
         self.bytes += other.bytes;
+        self.last = self.last.max(other.last);
     }
 
     /// Latencies in nanoseconds at each of [`QUANTILES`].
@@ -111,7 +169,7 @@ impl Recorder {
 }
 
 /// One row of raw.csv: a repetition of a workload on a variant. Times in nanoseconds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Time by the clock, without what was set aside.
     pub wall_ns: u64,
@@ -131,8 +189,10 @@ pub struct Figures {
     pub max_ns: u64,
     /// CPU time of the application and its children.
     pub cpu_app_ns: u64,
-    /// CPU time of the daemon, kernel threads that work for it included. 0 on native.
+    /// CPU time of the daemon's own threads. 0 on native.
     pub cpu_daemon_ns: u64,
+    /// CPU time of the kernel's threads that work for the daemon (io_uring's).
+    pub cpu_kernel_ns: u64,
     /// Context switches of application and daemon.
     pub switches: u64,
     /// Largest resident set of the daemon so far, in bytes.
@@ -150,9 +210,27 @@ impl Figures {
         self.bytes as f64 / f64::from(1 << 20) / (self.wall_ns.max(1) as f64 / 1e9)
     }
 
-    /// CPU seconds of application and daemon.
+    /// CPU seconds of application, daemon and the kernel's threads for it.
     pub fn cpu_seconds(&self) -> f64 {
-        (self.cpu_app_ns + self.cpu_daemon_ns) as f64 / 1e9
+        (self.cpu_app_ns + self.cpu_daemon_ns + self.cpu_kernel_ns) as f64 / 1e9
+    }
+
+    /// The daemon's part of [`cpu_seconds`](Self::cpu_seconds), with the kernel's threads for it.
+    pub fn served_seconds(&self) -> f64 {
+        (self.cpu_daemon_ns + self.cpu_kernel_ns) as f64 / 1e9
+    }
+
+    /// CPU microseconds per operation.
+    pub fn cpu_us_per_op(&self) -> f64 {
+        self.cpu_seconds() * 1e6 / self.operations.max(1) as f64
+    }
+
+    /// CPU seconds per GiB of payload; 0 where no payload moved.
+    pub fn cpu_s_per_gib(&self) -> f64 {
+        if self.bytes == 0 {
+            return 0.0;
+        }
+        self.cpu_seconds() / (self.bytes as f64 / f64::from(1 << 30))
     }
 }
 
@@ -203,5 +281,41 @@ mod tests {
         };
         assert!((figures.ops_per_second() - 200.0).abs() < 1e-9);
         assert!((figures.mib_per_second() - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_repetition_ends_when_its_time_is_over_but_does_something() {
+        let mut recorder = Recorder::within(Duration::ZERO);
+        assert!(recorder.goes_on());
+        recorder.time(|| ());
+        assert!(!recorder.goes_on());
+        let mut endless = Recorder::default();
+        endless.time(|| ());
+        assert!(endless.goes_on());
+    }
+
+    #[test]
+    fn what_a_program_says_of_its_cpu_time_counts_less_what_disturbs_it() {
+        let mut recorder = Recorder::default();
+        let second = Duration::from_secs(1);
+        recorder.not_ours(second);
+        assert_eq!(recorder.app_cpu(3 * second), 2 * second);
+        recorder.app_used(5 * second);
+        assert_eq!(recorder.app_cpu(3 * second), 4 * second);
+    }
+
+    #[test]
+    fn cpu_time_is_told_by_operation_and_by_gib() {
+        let figures = Figures {
+            operations: 4,
+            bytes: 1 << 30,
+            cpu_app_ns: 1_000,
+            cpu_daemon_ns: 2_000,
+            cpu_kernel_ns: 1_000,
+            ..Figures::default()
+        };
+        assert!((figures.cpu_us_per_op() - 1.0).abs() < 1e-9);
+        assert!((figures.cpu_s_per_gib() - 4e-6).abs() < 1e-12);
+        assert_eq!(Figures::default().cpu_s_per_gib(), 0.0);
     }
 }

@@ -1,226 +1,348 @@
 //! The plan of a run, and how it is carried out.
 
 use crate::{
-    cpu::{Usage, peak_memory},
+    counting::Counter,
+    cpu::{Served, Usage, peak_memory},
+    mounted::{Mounted, Site},
+    record::{CountRow, Failure, Left, Row},
     recorder::{Figures, Recorder},
-    variant::{How, Mounted, Variant},
-    workload::{Measure, Place, Workload},
+    variant::{How, Variant},
+    watchdog::Watchdog,
+    workload::{Place, Start, Workload},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     collections::HashSet,
     fs,
-    path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-/// Workloads crossed with variants.
-pub struct Plan {
+/// How long one repetition may hang before its mount is aborted.
+const HUNG: Duration = Duration::from_secs(90);
+
+/// Part of the time that a repetition has which is not timed: a warm-up, or one that is counted.
+const UNTIMED: f64 = 0.5;
+
+/// Workloads crossed with variants that are mounted at the same time.
+pub struct Group {
+    /// Its name in tables: short, unique within a plan.
+    pub name: String,
+    /// What it is there to show, in a sentence.
+    pub purpose: String,
     /// What to compare; the first is the baseline of ratios.
     pub variants: Vec<Variant>,
     /// What to do.
     pub workloads: Vec<Box<dyn Workload>>,
-    /// How often each workload runs on each variant and counts, at least 1.
-    pub repetitions: usize,
-    /// How often it runs before that and does not count.
-    pub warm_ups: usize,
-    /// The `shmfuse` binary.
-    pub shmfuse: PathBuf,
 }
 
-/// One repetition of a workload on a variant.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// [`Workload::name`].
-    pub workload: String,
-    /// [`Workload::measure`].
-    pub measure: Measure,
-    /// [`Variant::name`].
-    pub variant: String,
-    /// 0 ..= repetitions - 1.
-    pub repetition: usize,
-    /// What was noted.
-    pub figures: Figures,
-    /// Latencies in nanoseconds at each of [`QUANTILES`](crate::recorder::QUANTILES).
-    pub latency_curve_ns: Vec<u64>,
+impl Group {
+    fn pairs(&self) -> usize {
+        self.variants.len() * self.workloads.len()
+    }
+}
+
+/// Groups, one after the other.
+pub struct Plan {
+    /// What to do, in this order.
+    pub groups: Vec<Group>,
+    /// How often each workload runs on each variant and counts, at least 1.
+    pub repetitions: usize,
+    /// Time of a repetition, of workloads that can end at any operation.
+    pub budget: Duration,
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Every repetition that was timed.
+    pub rows: Vec<Row>,
+    /// What was counted.
+    pub counts: Vec<CountRow>,
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// What could not be run.
+    pub left: Vec<Left>,
+}
+
+/// What a repetition is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Round {
+    WarmUp,
+    Counted,
+    Timed(usize),
 }
 
 impl Plan {
-    /// Repetitions of all kinds: the length of a progress bar.
-    pub fn steps(&self) -> usize {
-        self.workloads.len() * self.variants.len() * (self.repetitions + self.warm_ups)
+    fn rounds(&self) -> impl Iterator<Item = Round> {
+        [Round::WarmUp, Round::Counted]
+            .into_iter()
+            .chain((0..self.repetitions).map(Round::Timed))
     }
 
-    /// Mounts every variant over `lower` at once and runs the plan, interleaved. `step` is told
-    /// what is about to run.
+    /// How long it takes about: the length of a progress bar.
+    pub fn expected(&self) -> Duration {
+        self.groups
+            .iter()
+            .flat_map(|group| {
+                let variants = group.variants.len() as u32;
+                group
+                    .workloads
+                    .iter()
+                    .map(move |workload| (variants, workload))
+            })
+            .map(|(variants, workload)| {
+                self.rounds()
+                    .map(|round| self.expected_of(workload.as_ref(), round) * variants)
+                    .sum::<Duration>()
+            })
+            .sum()
+    }
+
+    fn expected_of(&self, workload: &dyn Workload, round: Round) -> Duration {
+        let time = workload.takes().unwrap_or(self.budget);
+        let part = match (round, workload.takes()) {
+            (Round::WarmUp | Round::Counted, None) => UNTIMED,
+            _ => 1.0,
+        };
+        time.mul_f64(part) + workload.overhead()
+    }
+
+    /// Mounts each group's variants over the site's lower directory at once and carries out the
+    /// group, interleaved. `step` is told what is about to run, and how long it takes about.
+    ///
+    /// What fails is recorded and not tried again; the rest goes on.
     ///
     /// # Errors
     ///
-    /// If anything cannot be prepared or mounted, or an operation fails: a run is whole or it is
-    /// no run.
-    pub fn run(&self, lower: &Path, mut step: impl FnMut(&str)) -> Result<Vec<Row>> {
+    /// If the plan is none, or its directories cannot be prepared.
+    pub fn run(&self, site: &Site, mut step: impl FnMut(&str, Duration)) -> Result<Outcome> {
         ensure!(self.repetitions > 0, "a run has at least one repetition");
-        let mut names = HashSet::new();
-        for variant in &self.variants {
-            ensure!(
-                names.insert(&variant.name),
-                "two variants are called {}",
-                variant.name
-            );
+        let mut outcome = Outcome::default();
+        for group in &self.groups {
+            ensure_unique(group)?;
+            Running::start(self, group, site, &mut outcome)?.carry_out(&mut step)?;
         }
-        for workload in &self.workloads {
-            workload
-                .prepare(lower)
-                .with_context(|| format!("preparing {}", workload.name()))?;
-        }
-        let mountpoints = tempfile::tempdir().context("a directory for mountpoints")?;
-        let mounted = self.mount_all(lower, mountpoints.path())?;
-        let mut rows = Vec::new();
-        for workload in &self.workloads {
-            let mut of_workload = Vec::new();
-            for round in 0..self.warm_ups + self.repetitions {
-                for turn in 0..self.variants.len() {
-                    // Each round starts with another variant, so that none is always behind the
-                    // same neighbour.
-                    let index = (turn + round) % self.variants.len();
-                    let (variant, mounted) = (&self.variants[index], &mounted[index]);
-                    step(&format!("{} on {}", workload.name(), variant.name));
-                    let (figures, latency_curve_ns) = once(workload.as_ref(), variant, mounted)
-                        .with_context(|| format!("{} on {}", workload.name(), variant.name))?;
-                    if let Some(repetition) = round.checked_sub(self.warm_ups) {
-                        of_workload.push((
-                            index,
-                            Row {
-                                workload: workload.name(),
-                                measure: workload.measure(),
-                                variant: variant.name.clone(),
-                                repetition,
-                                figures,
-                                latency_curve_ns,
-                            },
-                        ));
-                    }
-                }
-            }
-            // In the plan's order again: the first variant of a workload is its baseline.
-            of_workload.sort_by_key(|&(index, _)| index);
-            rows.extend(of_workload.into_iter().map(|(_, row)| row));
-        }
-        Ok(rows)
-    }
-
-    fn mount_all(&self, lower: &Path, mountpoints: &Path) -> Result<Vec<Mounted>> {
-        self.variants
-            .iter()
-            .enumerate()
-            .map(|(index, variant)| {
-                let mountpoint = mountpoints.join(format!("mnt-{index}"));
-                fs::create_dir(&mountpoint)?;
-                variant.mount(&self.shmfuse, lower, &mountpoint)
-            })
-            .collect()
+        Ok(outcome)
     }
 }
 
-fn once(
+fn ensure_unique(group: &Group) -> Result<()> {
+    let mut names = HashSet::new();
+    for variant in &group.variants {
+        let (name, group) = (&variant.name, &group.name);
+        ensure!(
+            names.insert(name),
+            "{group}: two variants are called {name}"
+        );
+    }
+    let mut names = HashSet::new();
+    for workload in &group.workloads {
+        let (name, group) = (workload.name(), &group.name);
+        ensure!(
+            names.insert(name.clone()),
+            "{group}: two workloads are called {name}"
+        );
+    }
+    ensure!(group.pairs() > 0, "{}: nothing to compare", group.name);
+    Ok(())
+}
+
+/// A variant of a group, mounted unless it has failed.
+struct Seat<'a> {
+    variant: &'a Variant,
+    mounted: Option<Mounted>,
+}
+
+/// A group that is being carried out.
+struct Running<'a> {
+    plan: &'a Plan,
+    group: &'a Group,
+    site: &'a Site,
+    outcome: &'a mut Outcome,
+    seats: Vec<Seat<'a>>,
+}
+
+impl<'a> Running<'a> {
+    fn start(
+        plan: &'a Plan,
+        group: &'a Group,
+        site: &'a Site,
+        outcome: &'a mut Outcome,
+    ) -> Result<Self> {
+        let mut seats = Vec::new();
+        for variant in &group.variants {
+            match variant.mount(site) {
+                Ok(mounted) => seats.push(Seat {
+                    variant,
+                    mounted: Some(mounted),
+                }),
+                Err(error) => outcome.left.push(Left {
+                    what: variant.name.clone(),
+                    why: format!("{error:#}"),
+                }),
+            }
+        }
+        if seats.is_empty() {
+            bail!("{}: no variant can be mounted", group.name);
+        }
+        Ok(Self {
+            plan,
+            group,
+            site,
+            outcome,
+            seats,
+        })
+    }
+
+    fn carry_out(mut self, step: &mut impl FnMut(&str, Duration)) -> Result<()> {
+        for workload in &self.group.workloads {
+            let workload = workload.as_ref();
+            let name = workload.name();
+            if let Some(program) = workload.missing() {
+                self.outcome.left.push(Left {
+                    what: name,
+                    why: format!("{program} is not installed (cargo xtask setup installs it)"),
+                });
+                continue;
+            }
+            workload
+                .prepare(self.site.lower())
+                .with_context(|| format!("preparing {name}"))?;
+            self.interleave(workload, step);
+            workload.clean(self.site.lower())?;
+        }
+        Ok(())
+    }
+
+    fn interleave(&mut self, workload: &dyn Workload, step: &mut impl FnMut(&str, Duration)) {
+        let name = workload.name();
+        let mut failed = HashSet::new();
+        let mut rows = Vec::new();
+        for (number, round) in self.plan.rounds().enumerate() {
+            for turn in 0..self.seats.len() {
+                // Each round starts with another variant, so that none is always behind the same
+                // neighbour.
+                let index = (turn + number) % self.seats.len();
+                if failed.contains(&index) {
+                    continue;
+                }
+                let variant = self.seats[index].variant.name.clone();
+                let label = format!("{}: {name} on {variant}", self.group.name);
+                step(&label, self.plan.expected_of(workload, round));
+                match self.once(index, workload, round) {
+                    Ok(Some(row)) => rows.push((index, row)),
+                    Ok(None) => (),
+                    Err(error) => {
+                        failed.insert(index);
+                        self.outcome.failures.push(Failure {
+                            group: self.group.name.clone(),
+                            workload: name.clone(),
+                            variant,
+                            why: format!("{error:#}"),
+                        });
+                        // What is left of the mount may be broken: the next one is a new one.
+                        self.seats[index].mounted = None;
+                    }
+                }
+            }
+        }
+        // In the plan's order again: the first variant of a workload is its baseline. A workload
+        // that failed at any repetition leaves no figures.
+        rows.sort_by_key(|&(index, _)| index);
+        let whole = rows
+            .into_iter()
+            .filter(|(index, _)| !failed.contains(index));
+        self.outcome.rows.extend(whole.map(|(_, row)| row));
+    }
+
+    /// One repetition; a row if it is a timed one.
+    fn once(&mut self, index: usize, workload: &dyn Workload, round: Round) -> Result<Option<Row>> {
+        let seat = &mut self.seats[index];
+        if workload.start() == Start::FreshMount && !matches!(seat.variant.how, How::Native) {
+            seat.mounted = None;
+        }
+        if seat.mounted.is_none() {
+            seat.mounted = Some(seat.variant.mount(self.site)?);
+        }
+        let (variant, mounted) = (seat.variant, seat.mounted.as_ref().context("not mounted")?);
+        let budget = match round {
+            Round::Timed(_) => self.plan.budget,
+            _ => self.plan.budget.mul_f64(UNTIMED),
+        };
+        let counter = (round == Round::Counted && !matches!(variant.how, How::Native))
+            .then(|| Counter::start(mounted, self.site.shmfuse()));
+        let (figures, latency_curve_ns) = measure(workload, mounted, self.site, budget)?;
+        if let Some(counter) = counter {
+            self.outcome.counts.push(CountRow {
+                group: self.group.name.clone(),
+                workload: workload.name(),
+                variant: variant.name.clone(),
+                counts: counter.finish(figures.operations),
+            });
+        }
+        let Round::Timed(repetition) = round else {
+            return Ok(None);
+        };
+        Ok(Some(Row {
+            group: self.group.name.clone(),
+            workload: workload.name(),
+            measure: workload.measure(),
+            variant: variant.name.clone(),
+            repetition,
+            figures,
+            latency_curve_ns,
+        }))
+    }
+}
+
+/// Runs a workload once, in a scratch directory of its own, and notes what it took.
+fn measure(
     workload: &dyn Workload,
-    variant: &Variant,
     mounted: &Mounted,
+    site: &Site,
+    budget: Duration,
 ) -> Result<(Figures, Vec<u64>)> {
-    let scratch = mounted
-        .root()
-        .join(format!("bench-scratch-{}", std::process::id()));
+    // A name of its own: a mount may believe for long what it has once seen of a name.
+    let name = site.new_name();
+    let scratch = mounted.root().join(&name);
+    let watchdog = Watchdog::over(mounted.mountpoint().map(Into::into), HUNG);
     fs::create_dir(&scratch).with_context(|| scratch.display().to_string())?;
-    let native = matches!(variant.how, How::Native);
     let place = Place {
         root: mounted.root(),
+        lower: site.lower(),
         scratch: &scratch,
-        native,
+        native: mounted.mountpoint().is_none(),
     };
-    let mut recorder = Recorder::default();
     let daemon = |mounted: &Mounted| match mounted.daemon() {
-        Some(pid) => Usage::of_process(pid),
-        None => Ok(Usage::default()),
+        Some(pid) => Served::by(pid),
+        None => Ok(Served::default()),
     };
     let (app_before, daemon_before) = (Usage::of_application()?, daemon(mounted)?);
+    let mut recorder = Recorder::within(budget);
     let start = Instant::now();
     let result = workload.run(&place, &mut recorder);
     let wall = start.elapsed();
     let app = Usage::of_application()? - app_before;
-    let served = daemon(mounted)? - daemon_before;
-    fs::remove_dir_all(&scratch).with_context(|| scratch.display().to_string())?;
+    let served = daemon(mounted).map(|after| after - daemon_before);
+    let removed = fs::remove_dir_all(&scratch);
+    if removed.is_err() {
+        let _ = fs::remove_dir_all(site.lower().join(&name));
+    }
+    let bitten = watchdog.call_off();
+    if bitten {
+        bail!("it hung for {} s and was aborted", HUNG.as_secs());
+    }
     result?;
+    removed.with_context(|| scratch.display().to_string())?;
+    let served = served?;
     let curve = recorder.latency_curve();
     let figures = Figures {
-        cpu_app_ns: app.cpu.as_nanos() as u64,
-        cpu_daemon_ns: served.cpu.as_nanos() as u64,
-        switches: app.switches + served.switches,
+        cpu_app_ns: recorder.app_cpu(app.cpu).as_nanos() as u64,
+        cpu_daemon_ns: served.threads.cpu.as_nanos() as u64,
+        cpu_kernel_ns: served.kernel.cpu.as_nanos() as u64,
+        switches: app.switches + served.threads.switches + served.kernel.switches,
         daemon_peak_bytes: mounted.daemon().map(peak_memory).transpose()?.unwrap_or(0),
         ..recorder.finish(wall)
     };
     Ok((figures, curve))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::workload::metadata::{CreateUnlink, Stat};
-
-    fn plan(variants: Vec<Variant>) -> Plan {
-        Plan {
-            variants,
-            workloads: vec![
-                Box::new(Stat {
-                    files: 10,
-                    rounds: 1,
-                    threads: 1,
-                }),
-                Box::new(CreateUnlink { files: 5 }),
-            ],
-            repetitions: 2,
-            warm_ups: 1,
-            shmfuse: "/nonexistent".into(),
-        }
-    }
-
-    #[test]
-    fn warm_ups_do_not_count_and_nothing_is_left_behind() {
-        let lower = tempfile::tempdir().unwrap();
-        let mut steps = 0;
-        let plan = plan(vec![Variant::native()]);
-        let rows = plan.run(lower.path(), |_| steps += 1).unwrap();
-        assert_eq!(steps, plan.steps());
-        assert_eq!(rows.len(), 4);
-        assert!(rows.iter().all(|row| row.figures.operations > 0));
-        let left: Vec<_> = fs::read_dir(lower.path())
-            .unwrap()
-            .map(|e| e.unwrap())
-            .collect();
-        assert_eq!(left.len(), 1, "{left:?}");
-    }
-
-    #[test]
-    fn rows_come_in_the_order_of_the_plan() {
-        let lower = tempfile::tempdir().unwrap();
-        let other = Variant {
-            name: "another".into(),
-            how: How::Native,
-        };
-        let rows = plan(vec![Variant::native(), other])
-            .run(lower.path(), |_| ())
-            .unwrap();
-        let names: Vec<&str> = rows.iter().map(|row| row.variant.as_str()).collect();
-        let each = ["native", "native", "another", "another"];
-        assert_eq!(names, [each, each].concat());
-    }
-
-    #[test]
-    fn two_variants_of_one_name_are_refused() {
-        let lower = tempfile::tempdir().unwrap();
-        let error = plan(vec![Variant::native(), Variant::native()])
-            .run(lower.path(), |_| ())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("native"), "{error}");
-    }
 }

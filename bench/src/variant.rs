@@ -1,25 +1,20 @@
 //! How the directory is reached: natively, through one of our transports, or through any command
 //! that mounts.
 
-use anyhow::{Context, Result, bail, ensure};
-use nix::mount::{MntFlags, umount2};
-use rustix::process::Pid;
-use serde::Deserialize;
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+use crate::{
+    capability::Capabilities,
+    mounted::{Mounted, Site},
 };
+use anyhow::{Context, Result, bail};
+use std::process::Command;
 
-/// How long a mount may take to answer, and a daemon to end.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The transports, slowest first; `shm-kernel` is `shm` with its kernel engine.
+pub const TRANSPORTS: [&str; 5] = ["classic", "splice", "uring", "shm", "shm-kernel"];
 
 /// One way to reach the lower directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// Its name in tables: short, unique within a plan.
+    /// Its name in tables: short, unique within a group.
     pub name: String,
     /// How it is mounted.
     pub how: How,
@@ -32,25 +27,8 @@ pub enum How {
     Native,
     /// `shmfuse mount -f OPTIONS LOWER MOUNTPOINT`.
     Shmfuse(Vec<String>),
-    /// Any command that stays in the foreground while it serves.
+    /// Any other command that mounts, with `{lower}` and `{mountpoint}` in it.
     Command(Vec<String>),
-}
-
-/// A file of peers: `[[peer]]` tables.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PeerFile {
-    peer: Vec<Peer>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Peer {
-    /// Name in tables.
-    name: String,
-    /// Program and arguments; `{lower}` and `{mountpoint}` are filled in. Must stay in the
-    /// foreground.
-    mount: Vec<String>,
 }
 
 impl Variant {
@@ -62,205 +40,164 @@ impl Variant {
         }
     }
 
-    /// One of ours, with options of `shmfuse mount`.
-    pub fn ours(name: &str, options: &[&str]) -> Self {
-        let options = options.iter().map(|&option| option.to_owned()).collect();
+    /// A variant of ours by name: `native`, or
+    /// `TRANSPORT[+DATA][@CACHE][~OPTION=VALUE ...]`. Without `@` timeouts are 0, without `+` data
+    /// goes through the daemon; each `~OPTION=VALUE` is an option of `shmfuse mount`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such transport, or the installed `shmfuse` does not know an option.
+    pub fn parse(name: &str, capabilities: &Capabilities) -> Result<Self> {
+        if name == "native" {
+            return Ok(Self::native());
+        }
+        let mut parts = name.split('~');
+        let rest = parts.next().unwrap_or_default();
+        let (rest, cache) = rest.split_once('@').unwrap_or((rest, "strict"));
+        let (transport, data) = rest.split_once('+').unwrap_or((rest, "copy"));
+        if !TRANSPORTS.contains(&transport) {
+            bail!(
+                "no variant {name}: native, or one of {} with +passthrough, @ttl=SECONDS and \
+                 ~OPTION=VALUE as wanted",
+                TRANSPORTS.join(", ")
+            );
+        }
+        let (transport, engine) = match transport.split_once('-') {
+            Some((transport, engine)) => (transport, Some(engine)),
+            // Which engine is the default may change: the worker engine is told by name.
+            None => (
+                transport,
+                (transport == "shm" && capabilities.has("engine", "worker")).then_some("worker"),
+            ),
+        };
+        let mut options = vec!["--transport", transport, "--data", data, "--cache", cache];
+        options.extend(engine.iter().flat_map(|engine| ["--engine", engine]));
+        let mut words: Vec<String> = options.into_iter().map(str::to_owned).collect();
+        for part in parts {
+            let (option, value) = part
+                .split_once('=')
+                .with_context(|| format!("variant {name}: {part} is not OPTION=VALUE"))?;
+            words.extend([format!("--{option}"), value.to_owned()]);
+        }
+        // Everything that is not measured is the same on every variant.
+        words.extend(["-o".to_owned(), "allow_other".to_owned()]);
+        capabilities
+            .check(&words)
+            .with_context(|| format!("variant {name}"))?;
+        Ok(Self {
+            name: name.into(),
+            how: How::Shmfuse(words),
+        })
+    }
+
+    /// The same way under another name.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
         Self {
             name: name.into(),
-            how: How::Shmfuse(options),
+            ..self
         }
     }
 
-    /// Peers from the text of a TOML file.
-    ///
-    /// # Errors
-    ///
-    /// If it is no such file, or a command lacks `{lower}` or `{mountpoint}`.
-    pub fn peers(text: &str) -> Result<Vec<Self>> {
-        let file: PeerFile = toml::from_str(text).context("not a file of [[peer]] tables")?;
-        file.peer
-            .into_iter()
-            .map(|peer| {
-                for hole in ["{lower}", "{mountpoint}"] {
-                    ensure!(
-                        peer.mount.iter().any(|word| word.contains(hole)),
-                        "peer {}: the mount command lacks {hole}",
-                        peer.name
-                    );
-                }
-                Ok(Self {
-                    name: peer.name,
-                    how: How::Command(peer.mount),
-                })
-            })
-            .collect()
+    /// What is run to mount it, for the record: nothing on native.
+    pub fn words(&self) -> Vec<String> {
+        let own = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        match &self.how {
+            How::Native => Vec::new(),
+            How::Shmfuse(options) => {
+                let mut words: Vec<String> = own(&["shmfuse", "mount"]);
+                words.extend(options.iter().cloned());
+                words.extend(own(&["{lower}", "{mountpoint}"]));
+                words
+            }
+            How::Command(words) => words.clone(),
+        }
     }
 
-    /// Mounts `lower` at `mountpoint`, an empty directory, and waits until it answers.
+    /// Mounts it at an empty directory of the site's, and waits until it answers.
     ///
     /// # Errors
     ///
-    /// If the command cannot run, ends, or does not answer in time; what it printed is in the
-    /// error.
-    pub fn mount(&self, shmfuse: &Path, lower: &Path, mountpoint: &Path) -> Result<Mounted> {
-        let mut command = match &self.how {
-            How::Native => {
-                return Ok(Mounted {
-                    root: lower.to_owned(),
-                    mountpoint: None,
-                    daemon: None,
-                });
-            }
+    /// If the command cannot run, ends in failure, or does not answer in time; what it printed is
+    /// in the error.
+    pub fn mount(&self, site: &Site) -> Result<Mounted> {
+        let mountpoint = site.mountpoint()?;
+        let command = match &self.how {
+            How::Native => return Ok(Mounted::native(site.lower())),
             How::Shmfuse(options) => {
-                let mut command = Command::new(shmfuse);
+                let mut command = Command::new(site.shmfuse());
                 command
                     .args(["mount", "-f"])
                     .args(options)
-                    .args([lower, mountpoint]);
+                    .args([site.lower(), &mountpoint]);
                 command
             }
             How::Command(words) => {
-                let mut words = words.iter().map(|word| {
-                    word.replace("{lower}", &lower.display().to_string())
-                        .replace("{mountpoint}", &mountpoint.display().to_string())
-                });
-                let program = words.next().context("an empty mount command")?;
+                let words = words
+                    .iter()
+                    .map(|word| site.filled(word, &mountpoint))
+                    .collect::<Result<Vec<_>>>()?;
+                let (program, arguments) = words.split_first().context("an empty mount command")?;
                 let mut command = Command::new(program);
-                command.args(words);
+                command.args(arguments);
                 command
             }
         };
-        let log = mountpoint.with_extension("log");
-        let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
-        let before = fs::metadata(mountpoint)?.dev();
-        let daemon = command
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot run {:?}", command.get_program()))?;
-        let mut mounted = Mounted {
-            root: mountpoint.to_owned(),
-            mountpoint: Some(mountpoint.to_owned()),
-            daemon: Some(daemon),
-        };
-        mounted
-            .wait_for(before)
-            .with_context(|| format!("{}: {}", self.name, said(&log)))?;
-        Ok(mounted)
-    }
-}
-
-fn said(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    text.lines()
-        .rev()
-        .take(5)
-        .collect::<Vec<_>>()
-        .into_iter()
-        .rev()
-        .collect::<Vec<_>>()
-        .join("; ")
-}
-
-/// A mounted variant; unmounted when dropped.
-#[derive(Debug)]
-pub struct Mounted {
-    root: PathBuf,
-    mountpoint: Option<PathBuf>,
-    daemon: Option<Child>,
-}
-
-impl Mounted {
-    /// Where the lower directory's contents are seen.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The daemon, if there is one.
-    pub fn daemon(&self) -> Option<Pid> {
-        self.daemon.as_ref().map(Pid::from_child)
-    }
-
-    fn wait_for(&mut self, before: u64) -> Result<()> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(daemon) = &mut self.daemon
-                && let Some(status) = daemon.try_wait()?
-            {
-                bail!("the mount command ended ({status})");
-            }
-            if fs::metadata(&self.root).is_ok_and(|root| root.dev() != before) {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        bail!("nothing mounted after {} s", PATIENCE.as_secs())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if let Some(mountpoint) = &self.mountpoint
-            && umount2(mountpoint, MntFlags::empty()).is_err()
-        {
-            // Busy, or never mounted: detach, so that nothing new can enter.
-            let _ = umount2(mountpoint, MntFlags::MNT_DETACH);
-        }
-        let Some(daemon) = &mut self.daemon else {
-            return;
-        };
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if !matches!(daemon.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let _ = daemon.kill();
-        let _ = daemon.wait();
+        Mounted::by(command, mountpoint, site).with_context(|| self.name.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capability::fake;
 
-    #[test]
-    fn peers_are_read_from_toml() {
-        let text = r#"
-            [[peer]]
-            name = "bindfs"
-            mount = ["bindfs", "-f", "{lower}", "{mountpoint}"]
-        "#;
-        let peers = Variant::peers(text).unwrap();
-        assert_eq!(peers[0].name, "bindfs");
-    }
+    const USUAL: &[(&str, &str)] = &[
+        ("transport", "classic splice uring shm"),
+        ("data", "copy passthrough"),
+        ("cache", "strict ttl="),
+    ];
 
-    #[test]
-    fn a_peer_that_mounts_nowhere_is_refused() {
-        let text = "[[peer]]\nname = \"x\"\nmount = [\"x\", \"{lower}\"]";
-        let error = Variant::peers(text).unwrap_err().to_string();
-        assert!(error.contains("{mountpoint}"), "{error}");
-    }
-
-    #[test]
-    fn a_mount_command_that_fails_says_what_it_printed() {
+    fn parse(name: &str, more: &[(&str, &str)]) -> Result<Variant> {
         let dir = tempfile::tempdir().unwrap();
-        let mountpoint = dir.path().join("mnt");
-        fs::create_dir(&mountpoint).unwrap();
-        let words = [
-            "sh",
-            "-c",
-            "echo no such thing {lower} {mountpoint}; exit 3",
-        ];
-        let variant = Variant {
-            name: "broken".into(),
-            how: How::Command(words.iter().map(|word| word.to_string()).collect()),
-        };
-        let error = variant
-            .mount(Path::new("/bin/false"), dir.path(), &mountpoint)
-            .unwrap_err();
-        assert!(format!("{error:#}").contains("no such thing"), "{error:#}");
+        Variant::parse(name, &fake(dir.path(), &[USUAL, more].concat()))
+    }
+
+    fn options(name: &str, more: &[(&str, &str)]) -> String {
+        parse(name, more).unwrap().words().join(" ")
+    }
+
+    #[test]
+    fn a_name_says_transport_data_and_cache() {
+        let text = options("uring+passthrough@ttl=1", &[]);
+        assert!(text.contains("--transport uring"), "{text}");
+        assert!(text.contains("--data passthrough"), "{text}");
+        assert!(text.contains("--cache ttl=1"), "{text}");
+    }
+
+    #[test]
+    fn an_engine_is_told_by_name_where_there_are_two() {
+        assert!(!options("shm", &[]).contains("--engine"));
+        let engines = &[("engine", "worker kernel")];
+        assert!(options("shm", engines).contains("--engine worker"));
+        assert!(options("shm-kernel", engines).contains("--engine kernel"));
+        assert!(parse("shm-kernel", &[]).is_err());
+    }
+
+    #[test]
+    fn any_option_of_mount_can_be_varied() {
+        let more = &[("s1", "on off"), ("queue-depth", "4")];
+        let text = options("shm~s1=off~queue-depth=4", more);
+        assert!(text.contains("--s1 off --queue-depth 4"), "{text}");
+        let error = parse("shm~s9=off", more).unwrap_err();
+        assert!(format!("{error:#}").contains("--s9"), "{error:#}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_refused_with_those_there_are() {
+        for name in ["carrier-pigeon", "uring+wings", "uring@forever", "shm~fast"] {
+            let error = parse(name, &[]).unwrap_err();
+            assert!(format!("{error:#}").contains(name), "{error:#}");
+        }
     }
 }

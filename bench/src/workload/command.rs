@@ -1,43 +1,137 @@
 //! Real programs on a real tree.
 
-use super::{Measure, Place, Workload};
-use crate::recorder::Recorder;
+use super::{Measure, Place, Start, Workload, sources};
+use crate::{peers::is_there, recorder::Recorder};
 use anyhow::{Context, Result, ensure};
 use std::{
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
+
+/// The tree that commands work on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tree {
+    /// One that is made: so many files, a git repository, a crate.
+    Made {
+        /// How many files, besides the crate's.
+        files: usize,
+    },
+    /// One that is there already, in this folder of the lower directory.
+    There(String),
+}
+
+impl Tree {
+    fn folder(&self) -> &str {
+        match self {
+            Self::Made { .. } => "bench-tree",
+            Self::There(folder) => folder,
+        }
+    }
+}
 
 /// A shell command run with the tree as its working directory.
 #[derive(Clone, Debug)]
 pub struct Shell {
     /// Its name in tables.
     pub name: String,
+    /// Programs that it needs besides a shell and coreutils.
+    pub programs: &'static [&'static str],
     /// What `sh -c` runs; `$SCRATCH` is a directory below the mount that is removed afterwards.
     pub script: String,
-    /// The tree's folder below the lower directory.
-    pub folder: String,
+    /// Where.
+    pub tree: Tree,
+    /// Whether each repetition has a mount of its own.
+    pub start: Start,
+    /// How long it takes about.
+    pub takes: Duration,
 }
 
+/// Name, programs, script, milliseconds.
+type Usual = (&'static str, &'static [&'static str], &'static str, u64);
+
+/// What any tree of sources goes through in a day.
+const DAILY: &[Usual] = &[
+    ("git status", &["git"], "git status --porcelain", 200),
+    (
+        "tar create",
+        &["tar"],
+        "tar cf - --exclude=./.git . | wc -c",
+        150,
+    ),
+    (
+        "tar extract",
+        &["tar"],
+        "tar cf - --exclude=./.git . | tar xf - -C \"$SCRATCH\"",
+        600,
+    ),
+    ("find -ls", &["find"], "find . -ls >/dev/null", 150),
+    ("du -s", &["du"], "du -s .", 100),
+    (
+        "grep -r",
+        &["grep"],
+        "grep -r --exclude-dir=.git -c shmfuse . | wc -l",
+        200,
+    ),
+];
+
+/// What needs the tree that is made.
+const MADE: &[Usual] = &[
+    (
+        "cargo build",
+        &["cargo"],
+        "cd crate && CARGO_TARGET_DIR=\"$SCRATCH/target\" cargo build --quiet --offline",
+        1200,
+    ),
+    (
+        "rsync",
+        &["rsync"],
+        "rsync -a --exclude=.git ./ \"$SCRATCH/copy/\"",
+        900,
+    ),
+    (
+        "sqlite",
+        &["sqlite3"],
+        "sqlite3 \"$SCRATCH/db\" < sqlite.sql >/dev/null",
+        300,
+    ),
+];
+
 impl Shell {
-    /// What a tree of sources goes through in a day: status, archive, listing, search.
-    pub fn usual(folder: &str) -> Vec<Self> {
-        [
-            ("git status", "git status --porcelain"),
-            ("tar create", "tar cf - --exclude=./.git . | wc -c"),
-            (
-                "tar extract",
-                "tar cf - --exclude=./.git . | tar xf - -C \"$SCRATCH\"",
-            ),
-            ("find -ls", "find . -ls"),
-            ("grep -r", "grep -r --exclude-dir=.git -c shmfuse . | wc -l"),
-        ]
-        .map(|(name, script)| Self {
-            name: name.into(),
-            script: script.into(),
-            folder: folder.into(),
-        })
-        .into()
+    fn usual(list: &[Usual], tree: &Tree) -> Vec<Self> {
+        list.iter()
+            .map(|&(name, programs, script, milliseconds)| Self {
+                name: name.into(),
+                programs,
+                script: script.into(),
+                tree: tree.clone(),
+                start: Start::Warm,
+                takes: Duration::from_millis(milliseconds),
+            })
+            .collect()
+    }
+
+    /// Status, archive, listing, search on any tree.
+    pub fn daily(tree: &Tree) -> Vec<Self> {
+        Self::usual(DAILY, tree)
+    }
+
+    /// The same and a build, a copy and a database on the tree that is made.
+    pub fn all(files: usize) -> Vec<Self> {
+        let tree = Tree::Made { files };
+        let mut shells = Self::usual(DAILY, &tree);
+        shells.extend(Self::usual(MADE, &tree));
+        shells
+    }
+
+    /// The same on a mount that nobody has used.
+    #[must_use]
+    pub fn first(self) -> Self {
+        Self {
+            name: format!("{}, first", self.name),
+            start: Start::FreshMount,
+            ..self
+        }
     }
 }
 
@@ -50,8 +144,26 @@ impl Workload for Shell {
         Measure::Time
     }
 
+    fn start(&self) -> Start {
+        self.start
+    }
+
+    fn missing(&self) -> Option<&'static str> {
+        self.programs
+            .iter()
+            .find(|program| !is_there(program))
+            .copied()
+    }
+
+    fn takes(&self) -> Option<Duration> {
+        Some(self.takes)
+    }
+
     fn prepare(&self, lower: &Path) -> Result<()> {
-        let folder = lower.join(&self.folder);
+        let folder = lower.join(self.tree.folder());
+        if let Tree::Made { files } = self.tree {
+            return sources::prepare(&folder, files);
+        }
         ensure!(folder.is_dir(), "{} is no directory", folder.display());
         Ok(())
     }
@@ -60,8 +172,15 @@ impl Workload for Shell {
         let mut command = Command::new("sh");
         command
             .args(["-e", "-c", &self.script])
-            .current_dir(place.root.join(&self.folder))
+            .current_dir(place.root.join(self.tree.folder()))
             .env("SCRATCH", place.scratch)
+            // Whoever owns the tree; nothing but the tree's own settings; no lock for the index.
+            .envs([("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_OPTIONAL_LOCKS", "0")])
+            .envs([
+                ("GIT_CONFIG_COUNT", "1"),
+                ("GIT_CONFIG_KEY_0", "safe.directory"),
+                ("GIT_CONFIG_VALUE_0", "*"),
+            ])
             .stdin(Stdio::null());
         let output = recorder
             .time(|| command.output())
@@ -80,20 +199,16 @@ impl Workload for Shell {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn here(dir: &Path) -> Place<'_> {
-        Place {
-            root: dir,
-            scratch: dir,
-            native: true,
-        }
-    }
+    use crate::workload::{figures_of, here};
 
     fn shell(script: &str) -> Shell {
         Shell {
             name: "x".into(),
+            programs: &[],
             script: script.into(),
-            folder: ".".into(),
+            tree: Tree::There(".".into()),
+            start: Start::Warm,
+            takes: Duration::ZERO,
         }
     }
 
@@ -115,5 +230,15 @@ mod tests {
             .run(&here(dir.path()), &mut recorder)
             .unwrap();
         assert!(dir.path().join("here").exists());
+    }
+
+    #[test]
+    fn every_usual_command_runs_on_the_tree_that_is_made() {
+        for shell in Shell::all(20) {
+            // A build takes seconds, and a compiler.
+            if shell.missing().is_none() && shell.name != "cargo build" {
+                assert_eq!(figures_of(&shell).operations, 1, "{}", shell.name);
+            }
+        }
     }
 }

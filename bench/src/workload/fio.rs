@@ -1,7 +1,7 @@
 //! Data by fio, the field's standard tool, read through its JSON.
 
-use super::{Measure, Place, Workload};
-use crate::recorder::Recorder;
+use super::{Access, Direction, Measure, Place, Workload};
+use crate::{peers::is_there, recorder::Recorder};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{
@@ -31,9 +31,10 @@ pub struct Fio {
     pub jobs: u32,
     /// `--ioengine=mmap`.
     pub mmap: bool,
-    /// Bytes after which a job ends, at most `file_bytes`.
-    pub io_bytes: u64,
 }
+
+/// How long fio takes to start and end, which its own figures leave out.
+const STARTING: Duration = Duration::from_millis(230);
 
 /// What `--output-format=json+` prints, as far as it is used.
 #[derive(Deserialize)]
@@ -44,6 +45,11 @@ struct Output {
 #[derive(Deserialize)]
 struct Job {
     error: i32,
+    /// Milliseconds.
+    job_runtime: f64,
+    /// Percent of it.
+    usr_cpu: f64,
+    sys_cpu: f64,
     read: Way,
     write: Way,
 }
@@ -70,7 +76,7 @@ impl Fio {
         self.rw.ends_with("read")
     }
 
-    fn arguments(&self, place: &Place<'_>) -> Vec<String> {
+    fn arguments(&self, place: &Place<'_>, budget: Duration) -> Vec<String> {
         let (directory, file) = if self.reads() {
             (place.root, FILE)
         } else {
@@ -87,7 +93,8 @@ impl Fio {
             format!("--rw={}", self.rw),
             format!("--bs={}", self.block_bytes),
             format!("--size={}", self.file_bytes),
-            format!("--io_size={}", self.io_bytes),
+            // The file once, or as much of it as there is time for.
+            format!("--runtime={}ms", budget.as_millis().clamp(1, 60_000)),
             format!("--direct={}", u8::from(self.direct)),
             format!("--iodepth={}", self.depth),
             format!("--numjobs={}", self.jobs),
@@ -95,6 +102,9 @@ impl Fio {
             // On native, fio's own invalidation would empty the page cache below all variants.
             format!("--invalidate={}", u8::from(!place.native)),
             "--group_reporting".into(),
+            // Both spare time: measuring the CPU's clock, and processes.
+            "--clocksource=clock_gettime".into(),
+            "--thread".into(),
             "--randseed=1".into(),
             "--output-format=json+".into(),
         ]
@@ -118,6 +128,9 @@ impl Fio {
             way.runtime as f64 / 1e3
         };
         recorder.took(Duration::from_secs_f64(seconds));
+        // Without what it takes to start fio.
+        let cpu = (job.usr_cpu + job.sys_cpu) / 100.0 * job.job_runtime / 1e3;
+        recorder.app_used(Duration::from_secs_f64(cpu.max(0.0)));
         Ok(())
     }
 }
@@ -148,16 +161,36 @@ impl Workload for Fio {
         Measure::Bytes
     }
 
+    fn missing(&self) -> Option<&'static str> {
+        (!is_there("fio")).then_some("fio")
+    }
+
+    fn access(&self) -> Option<Access> {
+        Some(Access {
+            direction: if self.reads() {
+                Direction::Read
+            } else {
+                Direction::Write
+            },
+            direct: self.direct,
+            mmap: self.mmap,
+        })
+    }
+
+    fn overhead(&self) -> Duration {
+        STARTING
+    }
+
     fn prepare(&self, lower: &Path) -> Result<()> {
         if self.reads() {
-            super::data::prepare_file(&lower.join(FILE), self.file_bytes)?;
+            super::files::prepare_file(&lower.join(FILE), self.file_bytes)?;
         }
         Ok(())
     }
 
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
         let output = Command::new("fio")
-            .args(self.arguments(place))
+            .args(self.arguments(place, recorder.left()))
             .stdin(Stdio::null())
             .output()
             .context("cannot run fio (cargo xtask setup installs it)")?;
@@ -186,17 +219,20 @@ mod tests {
         depth: 1,
         jobs: 1,
         mmap: false,
-        io_bytes: 1 << 20,
     };
 
     #[test]
     fn figures_are_fio_s_own() {
-        let text = r#"{"jobs":[{"error":0,
+        let text = r#"{"jobs":[{"error":0,"job_runtime":10,"usr_cpu":10.0,"sys_cpu":40.0,
             "read":{"io_bytes":8192,"total_ios":2,"runtime":1,"bw_bytes":8192000,
                     "clat_ns":{"bins":{"1000":1,"3000":1}}},
             "write":{"io_bytes":0,"total_ios":0,"runtime":0,"bw_bytes":0,"clat_ns":{}}}]}"#;
         let mut recorder = Recorder::default();
         JOB.take(text, &mut recorder).unwrap();
+        assert_eq!(
+            recorder.app_cpu(Duration::from_secs(9)),
+            Duration::from_millis(5)
+        );
         let figures = recorder.finish(Duration::from_secs(99));
         assert_eq!((figures.operations, figures.bytes), (2, 8192));
         assert_eq!(figures.wall_ns, 1_000_000);
@@ -205,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_job_with_an_error_is_no_figure() {
-        let text = r#"{"jobs":[{"error":5,
+        let text = r#"{"jobs":[{"error":5,"job_runtime":1,"usr_cpu":0,"sys_cpu":0,
             "read":{"io_bytes":1,"total_ios":1,"runtime":1,"bw_bytes":1,"clat_ns":{}},
             "write":{"io_bytes":0,"total_ios":0,"runtime":0,"bw_bytes":0,"clat_ns":{}}}]}"#;
         let error = JOB

@@ -1,0 +1,197 @@
+//! `run` and `list`.
+
+use super::{conclude, find_shmfuse};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use shmfuse_bench::{
+    capability::Capabilities,
+    catalogue::{self, Catalogue, Scale},
+    peers::{self, Peer},
+    record::Left,
+    report,
+    run::{Group, Plan},
+    session,
+    summary::summarize,
+    verdict::verdicts,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// What is chosen of everything there is.
+#[derive(clap::Args)]
+pub struct Choice {
+    /// Less of everything: minutes instead of tens of minutes
+    #[arg(long)]
+    quick: bool,
+    /// Only this group, or workloads with this in their name; may be given again
+    #[arg(long, value_name = "WORKLOAD")]
+    only: Vec<String>,
+    /// Only these variants on all workloads, the first is the baseline of ratios: native,
+    /// TRANSPORT[+DATA][@CACHE][~OPTION=VALUE...] or a peer; may be given again
+    #[arg(long, value_name = "VARIANT")]
+    variant: Vec<String>,
+    /// TOML file of other mount commands to compare with [default: those of `list`]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_peers")]
+    peers: Option<PathBuf>,
+    /// No other mount commands
+    #[arg(long)]
+    no_peers: bool,
+}
+
+/// Arguments of `run`.
+#[derive(clap::Args)]
+pub struct RunArguments {
+    #[command(flatten)]
+    choice: Choice,
+    /// Where the lower directory is made: on ext4 (the disk of /var/tmp), in memory, or below a
+    /// directory; disk is the disk of /var/tmp whatever its file system
+    #[arg(long, default_value = "disk", value_name = "disk|ext4|tmpfs|PATH")]
+    lower: String,
+    /// Repetitions that count [default: 5, or 3 with --quick]
+    #[arg(long, value_name = "NUMBER")]
+    repetitions: Option<usize>,
+    /// Milliseconds of a repetition, of workloads that end by time [default: 220, or 50 with
+    /// --quick]
+    #[arg(long, value_name = "MILLISECONDS")]
+    budget: Option<u64>,
+    /// Folder for raw.csv, summary.json, summary.md, plots and report.html
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+/// Arguments of `list`.
+#[derive(clap::Args)]
+pub struct ListArguments {
+    #[command(flatten)]
+    choice: Choice,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For a terminal.
+    Table,
+    /// For a document.
+    Markdown,
+    /// The verdicts alone.
+    Verdicts,
+}
+
+impl Choice {
+    fn scale(&self) -> Scale {
+        if self.quick {
+            Scale::Quick
+        } else {
+            Scale::Full
+        }
+    }
+
+    fn groups(&self, shmfuse: &Path) -> Result<(Vec<Group>, Vec<Left>)> {
+        let peers = match &self.peers {
+            _ if self.no_peers => Vec::new(),
+            None => Peer::parse(peers::USUAL)?,
+            Some(file) => {
+                let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+                Peer::parse(&text).with_context(|| file.display().to_string())?
+            }
+        };
+        let catalogue = Catalogue {
+            capabilities: Capabilities::of(shmfuse)?,
+            peers,
+            scale: self.scale(),
+        };
+        let (mut groups, left) = if self.variant.is_empty() {
+            catalogue.groups()
+        } else {
+            let variants = self
+                .variant
+                .iter()
+                .map(|name| catalogue.variant(name))
+                .collect::<Result<_>>()?;
+            (catalogue.chosen(variants), Vec::new())
+        };
+        for group in &mut groups {
+            let name = group.name.clone();
+            group
+                .workloads
+                .retain(|workload| catalogue::wanted(&name, &workload.name(), &self.only));
+        }
+        groups.retain(|group| !group.workloads.is_empty());
+        ensure!(
+            !groups.is_empty(),
+            "no group or workload is called {} (`shmfuse-bench list` names them)",
+            self.only.join(" or ")
+        );
+        // A peer that no group that is left would have run is none of this run's business.
+        let asked = |left: &Left| {
+            groups
+                .iter()
+                .any(|group| ["peers", "work"].contains(&group.name.as_str()))
+                && !left.what.is_empty()
+        };
+        let left = left.into_iter().filter(asked).collect();
+        Ok((groups, left))
+    }
+}
+
+/// `run`.
+pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCode> {
+    let shmfuse = find_shmfuse(shmfuse)?;
+    let choice = &arguments.choice;
+    let (groups, left) = choice.groups(&shmfuse)?;
+    let scale = choice.scale();
+    let plan = Plan {
+        groups,
+        repetitions: arguments.repetitions.unwrap_or_else(|| scale.repetitions()),
+        budget: arguments
+            .budget
+            .map_or_else(|| scale.budget(), std::time::Duration::from_millis),
+    };
+    for left in &left {
+        eprintln!("shmfuse-bench: NOT RUN: {}: {}", left.what, left.why);
+    }
+    let minutes = plan.expected().as_secs_f64() / 60.0;
+    eprintln!("shmfuse-bench: this takes about {minutes:.0} minutes");
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let parent = session::place(&arguments.lower)?;
+    let record = session::carry_out(&plan, &shmfuse, parent, &command, left)?;
+    let results = summarize(&record);
+    let answers = verdicts(&record.rows, &record.about.peers);
+    match arguments.format {
+        Format::Table => println!("{}", report::table(&results)),
+        Format::Markdown => println!("{}", report::markdown(&record, &answers, &results)),
+        Format::Verdicts => (),
+    }
+    if !matches!(arguments.format, Format::Markdown) && !answers.is_empty() {
+        println!("{}", report::verdict_table(&answers));
+    }
+    if let Some(folder) = &arguments.out {
+        record.write(folder)?;
+        report::draw(folder, &record)?;
+        println!("{}", folder.join("report.html").display());
+    }
+    Ok(conclude(&record))
+}
+
+/// `list`.
+pub fn list(arguments: &ListArguments, shmfuse: Option<PathBuf>) -> Result<ExitCode> {
+    let (groups, left) = arguments.choice.groups(&find_shmfuse(shmfuse)?)?;
+    for group in &groups {
+        println!("{}: {}", group.name, group.purpose);
+        for variant in &group.variants {
+            println!("  variant   {}", variant.name);
+        }
+        for workload in &group.workloads {
+            println!("  workload  {}", workload.name());
+        }
+    }
+    for left in &left {
+        println!("not run: {}: {}", left.what, left.why);
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,112 @@
+//! Horizontal bars, each with an interval.
+
+use super::{WIDTH, colour, failed};
+use anyhow::Result;
+use plotters::prelude::*;
+
+/// One bar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bar {
+    /// What stands left of it.
+    pub label: String,
+    /// Its length.
+    pub value: f64,
+    /// The ends of its error bar.
+    pub interval: [f64; 2],
+}
+
+/// Width of what stands left of the bars, in pixels.
+const LABELS: u32 = 300;
+
+/// Draws them, the first at the top.
+///
+/// # Errors
+///
+/// If the drawing library fails.
+pub fn draw(bars: &[Bar], unit: &str) -> Result<String> {
+    let height = 60 + 26 * bars.len() as u32;
+    let top = bars
+        .iter()
+        .map(|bar| bar.value.max(bar.interval[1]))
+        .fold(0.0, f64::max);
+    // An axis needs some length.
+    let top = if top > 0.0 { top * 1.05 } else { 1.0 };
+    let rows = bars.len().max(1) as f64;
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        area.fill(&WHITE).map_err(failed)?;
+        let mut chart = ChartBuilder::on(&area)
+            .margin(8)
+            .x_label_area_size(36)
+            .y_label_area_size(LABELS)
+            .build_cartesian_2d(0.0..top, 0.0..rows)
+            .map_err(failed)?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .disable_y_axis()
+            .x_labels(6)
+            .x_desc(unit)
+            .x_label_formatter(&|value| label(*value, top))
+            .draw()
+            .map_err(failed)?;
+        for (index, bar) in bars.iter().enumerate() {
+            let middle = rows - index as f64 - 0.5;
+            let corners = [(0.0, middle - 0.35), (bar.value, middle + 0.35)];
+            let style = colour(index).mix(0.75).filled();
+            chart
+                .draw_series([Rectangle::new(corners, style)])
+                .map_err(failed)?;
+            let ends = bar.interval.map(|end| (end, middle));
+            chart
+                .draw_series([PathElement::new(ends, RED.stroke_width(2))])
+                .map_err(failed)?;
+            for (x, _) in ends {
+                let tick = [(x, middle - 0.15), (x, middle + 0.15)];
+                chart
+                    .draw_series([PathElement::new(tick, RED.stroke_width(2))])
+                    .map_err(failed)?;
+            }
+            // Names stand left of the axis, in the drawing area's own pixels.
+            let (_, y) = chart.backend_coord(&(0.0, middle));
+            let text = Text::new(bar.label.clone(), (10, y - 6), ("sans-serif", 13));
+            area.draw(&text).map_err(failed)?;
+        }
+        area.present().map_err(failed)?;
+    }
+    Ok(svg)
+}
+
+/// A number on an axis that ends at `top`.
+pub(super) fn label(value: f64, top: f64) -> String {
+    match top {
+        _ if value.abs() >= 10_000.0 => format!("{:.0}k", value / 1000.0),
+        top if top < 2.0 => format!("{value:.2}"),
+        top if top < 20.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_of_no_length_still_draws() {
+        let bar = Bar {
+            label: "nothing".into(),
+            value: 0.0,
+            interval: [0.0; 2],
+        };
+        assert!(draw(&[bar], "x").unwrap().contains("nothing"));
+        draw(&[], "x").unwrap();
+    }
+
+    #[test]
+    fn numbers_on_an_axis_are_short() {
+        assert_eq!(label(120_000.0, 500_000.0), "120k");
+        assert_eq!(label(0.25, 1.0), "0.25");
+        assert_eq!(label(300.0, 900.0), "300");
+    }
+}

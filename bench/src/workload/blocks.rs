@@ -1,0 +1,126 @@
+//! Payloads of one size at random places of a file, each request by itself.
+
+use super::{
+    Access, Direction, Measure, Place, Workload,
+    files::{forget_pages, pattern, places, prepare_file},
+    on_threads, size_name, threads_name,
+};
+use crate::recorder::Recorder;
+use anyhow::Result;
+use rustix::fs::{Advice, fadvise};
+use std::{fs::OpenOptions, os::unix::fs::FileExt, path::Path};
+
+const FILE: &str = "bench-blocks";
+
+/// pread(2) or pwrite(2) of one size. The mount's pages are dropped before reading and readahead is
+/// off, so that a call is a request (of up to 1 MiB) and not an answer from the page cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    /// Which way.
+    pub direction: Direction,
+    /// Length of the file in bytes.
+    pub file_bytes: u64,
+    /// Length of each call in bytes.
+    pub block_bytes: usize,
+    /// How many threads at once.
+    pub threads: usize,
+}
+
+impl Workload for Blocks {
+    fn name(&self) -> String {
+        format!(
+            "random {} {}{}",
+            self.direction.word(),
+            size_name(self.block_bytes),
+            threads_name(self.threads)
+        )
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Operations
+    }
+
+    fn access(&self) -> Option<Access> {
+        Some(Access {
+            direction: self.direction,
+            direct: false,
+            mmap: false,
+        })
+    }
+
+    fn prepare(&self, lower: &Path) -> Result<()> {
+        prepare_file(&lower.join(FILE), self.file_bytes)
+    }
+
+    fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let writes = self.direction == Direction::Write;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(writes)
+            .open(place.root.join(FILE))?;
+        recorder.aside(|| forget_pages(&file, place))?;
+        recorder.aside(|| fadvise(&file, 0, None, Advice::Random))?;
+        let blocks = self.file_bytes / self.block_bytes as u64;
+        on_threads(self.threads, recorder, |number, recorder| {
+            let mut block = pattern(self.block_bytes);
+            // Each block once: a block that was read is in the mount's page cache.
+            let share = blocks / self.threads as u64;
+            let order = shuffled(share).map(|block| block + number as u64 * share);
+            for place in order {
+                if !recorder.goes_on() {
+                    break;
+                }
+                let offset = place * self.block_bytes as u64;
+                if writes {
+                    recorder.time(|| file.write_all_at(&block, offset))?;
+                } else {
+                    recorder.time(|| file.read_exact_at(&mut block, offset))?;
+                }
+                recorder.moved(block.len() as u64);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Each number below `count` once, in an order that is the same each time.
+fn shuffled(count: u64) -> impl Iterator<Item = u64> {
+    let mut order: Vec<u64> = (0..count).collect();
+    let mut random = places(u64::MAX);
+    // Fisher and Yates.
+    for last in (1..order.len()).rev() {
+        let other = random.next().unwrap_or_default() % (last as u64 + 1);
+        order.swap(last, other as usize);
+    }
+    order.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::figures_of;
+
+    #[test]
+    fn every_block_is_a_call_of_its_size() {
+        for direction in [Direction::Read, Direction::Write] {
+            for threads in [1, 2] {
+                let figures = figures_of(&Blocks {
+                    direction,
+                    file_bytes: 1 << 20,
+                    block_bytes: 1 << 14,
+                    threads,
+                });
+                assert!((1..=64).contains(&figures.operations));
+                assert_eq!(figures.bytes, figures.operations << 14);
+            }
+        }
+    }
+
+    #[test]
+    fn an_order_has_each_number_once() {
+        let mut order: Vec<u64> = shuffled(100).collect();
+        assert_ne!(order, (0..100).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..100).collect::<Vec<_>>());
+    }
+}

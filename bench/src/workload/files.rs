@@ -1,0 +1,129 @@
+//! What workloads prepare in the lower directory: folders of small files, and one large file.
+
+use super::Place;
+use anyhow::{Context, Result};
+use rustix::fs::{Advice, fadvise};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+/// Content of a small file.
+pub const SMALL: &[u8; 4096] = &[b's'; 4096];
+
+/// The name of a small file.
+pub fn file_name(index: usize) -> String {
+    format!("file-{index:06}")
+}
+
+/// The paths of `files` small files in a folder.
+pub fn paths(folder: &Path, files: usize) -> Vec<PathBuf> {
+    (0..files)
+        .map(|index| folder.join(file_name(index)))
+        .collect()
+}
+
+/// `files` files with this content in a folder of the lower directory.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn prepare_files(lower: &Path, folder: &str, files: usize, content: &[u8]) -> Result<()> {
+    let folder = lower.join(folder);
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    for path in paths(&folder, files) {
+        if !path.exists() {
+            fs::write(&path, content).with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// A file of at least `bytes` bytes, on disk, made unless it is there.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn prepare_file(path: &Path, bytes: u64) -> Result<()> {
+    if path.metadata().is_ok_and(|file| file.len() >= bytes) {
+        return Ok(());
+    }
+    let mut file = File::create(path).with_context(|| path.display().to_string())?;
+    let block = pattern(1 << 20);
+    for _ in 0..bytes.div_ceil(1 << 20) {
+        file.write_all(&block)?;
+    }
+    // Pages that are not on disk yet cannot be dropped.
+    file.sync_all().with_context(|| path.display().to_string())
+}
+
+/// Bytes that no file system can fold away as zeros.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut word = 0x9e37_79b9_7f4a_7c15u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        word = word.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The same places on every variant: xorshift64 (Marsaglia, 2003).
+pub fn places(blocks: u64) -> impl Iterator<Item = u64> {
+    let mut word = 88_172_645_463_325_252u64;
+    std::iter::repeat_with(move || {
+        word ^= word << 13;
+        word ^= word >> 7;
+        word ^= word << 17;
+        word % blocks.max(1)
+    })
+}
+
+/// Drops what the mount has cached of the file; the lower file's pages stay, on every variant: the
+/// way to the application is what is measured.
+///
+/// # Errors
+///
+/// What posix_fadvise(2) says.
+pub fn forget_pages(file: &File, place: &Place<'_>) -> rustix::io::Result<()> {
+    if place.native {
+        Ok(())
+    } else {
+        fadvise(file, 0, None, Advice::DontNeed)
+    }
+}
+
+/// Drops the lower file's pages: what is read next comes from the disk.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn forget_lower_pages(place: &Place<'_>, name: &str) -> Result<()> {
+    let path = place.lower.join(name);
+    let file = File::open(&path).with_context(|| path.display().to_string())?;
+    fadvise(&file, 0, None, Advice::DontNeed).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pattern_is_as_long_as_asked_and_not_all_zeros() {
+        assert_eq!(pattern(13).len(), 13);
+        assert!(
+            pattern(4096)
+                .chunks(512)
+                .all(|chunk| chunk.iter().any(|&byte| byte != 0))
+        );
+    }
+
+    #[test]
+    fn places_are_the_same_each_time() {
+        let some = || places(10).take(100).collect::<Vec<_>>();
+        assert_eq!(some(), some());
+        assert!(some().iter().all(|&place| place < 10));
+    }
+}

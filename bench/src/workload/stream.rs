@@ -1,0 +1,123 @@
+//! A whole file from front to back through the page cache.
+
+use super::{
+    Access, Direction, Measure, Place, Workload,
+    files::{forget_lower_pages, forget_pages, pattern, prepare_file},
+    size_name,
+};
+use crate::recorder::Recorder;
+use anyhow::{Result, ensure};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+const FILE: &str = "bench-stream";
+
+/// Reads or writes a file, or as much of it as there is time for.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    /// Which way.
+    pub direction: Direction,
+    /// Length of the file in bytes.
+    pub file_bytes: u64,
+    /// Length of each call in bytes.
+    pub block_bytes: usize,
+    /// Whether the lower file's pages are dropped before: bytes come from the disk.
+    pub cold: bool,
+}
+
+impl Workload for Stream {
+    fn name(&self) -> String {
+        format!(
+            "{} stream {}{}",
+            self.direction.word(),
+            size_name(self.block_bytes),
+            if self.cold { ", cold" } else { "" }
+        )
+    }
+
+    fn measure(&self) -> Measure {
+        Measure::Bytes
+    }
+
+    fn access(&self) -> Option<Access> {
+        Some(Access {
+            direction: self.direction,
+            direct: false,
+            mmap: false,
+        })
+    }
+
+    fn overhead(&self) -> Duration {
+        Duration::from_millis(60)
+    }
+
+    fn prepare(&self, lower: &Path) -> Result<()> {
+        match self.direction {
+            Direction::Read => prepare_file(&lower.join(FILE), self.file_bytes),
+            Direction::Write => Ok(()),
+        }
+    }
+
+    fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let mut block = pattern(self.block_bytes);
+        match self.direction {
+            Direction::Read => {
+                let mut file = File::open(place.root.join(FILE))?;
+                recorder.aside(|| forget_pages(&file, place))?;
+                if self.cold {
+                    recorder.aside(|| forget_lower_pages(place, FILE))?;
+                }
+                let mut left = self.file_bytes;
+                while left > 0 && recorder.goes_on() {
+                    let read = recorder.time(|| file.read(&mut block))?;
+                    ensure!(read > 0, "the file ended {left} bytes early");
+                    recorder.moved(read as u64);
+                    left = left.saturating_sub(read as u64);
+                }
+            }
+            Direction::Write => {
+                let mut file = File::create(place.scratch.join("stream"))?;
+                for _ in 0..self.file_bytes / self.block_bytes as u64 {
+                    if !recorder.goes_on() {
+                        break;
+                    }
+                    recorder.time(|| file.write_all(&block))?;
+                    recorder.moved(block.len() as u64);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::here;
+
+    #[test]
+    fn what_a_stream_moves_is_the_file_s_length() {
+        for (direction, cold) in [
+            (Direction::Read, false),
+            (Direction::Read, true),
+            (Direction::Write, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let stream = Stream {
+                direction,
+                file_bytes: 1 << 20,
+                block_bytes: 1 << 16,
+                cold,
+            };
+            stream.prepare(dir.path()).unwrap();
+            let mut recorder = Recorder::default();
+            stream.run(&here(dir.path()), &mut recorder).unwrap();
+            let figures = recorder.finish(Duration::from_secs(1));
+            assert_eq!((figures.bytes, figures.operations), (1 << 20, 16));
+        }
+    }
+}
