@@ -6,6 +6,7 @@
 //! | [`mount`] | a mounted temporary directory that cleans up after itself |
 //! | [`daemon`] | the daemon's process: its log, its descriptors, its end |
 //! | [`watchdog`] | what ends a test that hangs, and says where it hung |
+//! | [`holdings`] | what a daemon holds of the kernel's BPF objects |
 //! | [`image`] | file systems made for a test |
 //! | [`identity`] | acting as another user |
 //! | [`load`] | work that goes on in the background until told to stop |
@@ -24,6 +25,7 @@
 
 pub mod child;
 pub mod daemon;
+pub mod holdings;
 pub mod identity;
 pub mod image;
 pub mod load;
@@ -37,6 +39,7 @@ pub mod variant;
 pub mod watchdog;
 
 pub use daemon::Daemon;
+pub use holdings::Holdings;
 pub use mount::{LowerFs, MountBuilder, TestMount};
 pub use shell::{bash, run, run_in};
 pub use tree::{Tree, assert_same};

@@ -1,8 +1,8 @@
 //! A mount in use, a fault, and what is to come of it.
 
 use crate::{
-    common::{MountBuilder, TestMount, Variant, scale, wait_until},
-    maps::{Holdings, Maps},
+    common::{Holdings, MountBuilder, TestMount, Variant, scale, wait_until},
+    maps::Maps,
     victims::{self, Fates, Victims},
 };
 use std::{

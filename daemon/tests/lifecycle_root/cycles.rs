@@ -1,7 +1,7 @@
 //! Mounts made and unmade many times, and files opened and closed many times: nothing stays.
 
 use crate::common::{
-    Daemon, TestMount, Variant, bash, load::Load, mount::temp_dir, scale, wait_until,
+    Daemon, Holdings, TestMount, Variant, bash, load::Load, mount::temp_dir, scale, wait_until,
 };
 use std::fs::{self, File};
 
@@ -33,7 +33,11 @@ fn many_mounts_under_load_leave_nothing_behind(variant: Variant) {
         load.wait_for_rounds(1);
         load.stop();
         assert!(mount.the_daemon().descriptors() < 1000, "in cycle {cycle}");
+        let holdings = Holdings::of(mount.the_daemon().pid());
         mount.finish();
+        wait_until("no map and no program is left", || {
+            holdings.left().is_empty()
+        });
         assert_eq!(
             remains().0,
             before,

@@ -198,6 +198,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 15,
     },
     Step {
+        name: "pressure",
+        what: "many processes against few slots, and mounts beside each other",
+        action: RootTests(&["--package", "shmfuse", "--test", "pressure_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "command",
         what: "the command on real mounts: as a daemon, by mount(8), without privilege; a panic",
         action: RootTests(&[
