@@ -95,16 +95,14 @@ fn variants<'a>(
 /// Those that changed, and how many did not, for a terminal.
 pub fn table(changes: &[Change]) -> String {
     let mut table = Table::new();
-    table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
-        .set_header([
-            "group",
-            "workload",
-            "variant",
-            "before",
-            "after",
-            "change, 95 %",
-        ]);
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header([
+        "group",
+        "workload",
+        "variant",
+        "before",
+        "after",
+        "change, 95 %",
+    ]);
     for change in changes.iter().filter(|change| !change.agrees()) {
         let [group, workload, variant] = change.row.clone();
         table.add_row([

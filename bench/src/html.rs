@@ -17,6 +17,8 @@ th, td { padding: .2em .7em; border-bottom: 1px solid #ccc; text-align: right }
 th:first-child, td:first-child, td.text { text-align: left }
 code { background: #f3f3f3; padding: .1em .3em }
 svg { max-width: 100%; height: auto; display: block; margin: .5em 0 }
+td, th { white-space: nowrap } td.question { white-space: normal }
+.wide { overflow-x: auto }
 nav a { margin-right: 1em }
 summary { cursor: pointer }
 .faster { color: #060 } .slower { color: #a00 } .note { color: #a00; font-weight: bold }
@@ -119,7 +121,7 @@ fn write_verdicts(page: &mut String, verdicts: &[Verdict]) -> Result<()> {
     for verdict in verdicts {
         let _ = writeln!(
             page,
-            "<tr><td>{}</td><td class=\"text\">{}: {} / {}</td><td>{}</td>\
+            "<tr><td class=\"question\">{}</td><td class=\"text\">{}: {} / {}</td><td>{}</td>\
              <td>{}</td><td class=\"{}\">{}</td></tr>",
             escaped(&verdict.question),
             escaped(&verdict.workload),
@@ -173,7 +175,7 @@ fn write_workload(page: &mut String, record: &Record, results: &[&Summary]) -> R
 }
 
 fn write_table(page: &mut String, results: &[&Summary]) {
-    page.push_str("<table><tr>");
+    page.push_str("<div class=\"wide\"><table><tr>");
     for heading in [
         "variant",
         "rate",
@@ -227,7 +229,7 @@ fn write_table(page: &mut String, results: &[&Summary]) {
         ];
         let _ = writeln!(page, "<tr><td>{}</td></tr>", cells.join("</td><td>"));
     }
-    page.push_str("</table>\n");
+    page.push_str("</table></div>\n");
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(crate) fn optional(value: Option<f64>) -> String {
 pub fn verdict_table(verdicts: &[Verdict]) -> String {
     let mut table = Table::new();
     table
-        .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+        .load_preset(presets::UTF8_BORDERS_ONLY)
         .set_header(["question", "workload", "ratio", "95 %", ""]);
     for verdict in verdicts {
         table.add_row([
@@ -103,7 +103,7 @@ pub fn table(results: &[Summary]) -> String {
     for group in results.chunk_by(|a, b| a.group == b.group) {
         let mut table = Table::new();
         table
-            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .load_preset(presets::UTF8_BORDERS_ONLY)
             .set_header(HEADINGS);
         let mut workload = "";
         for result in group {

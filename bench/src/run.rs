@@ -83,19 +83,19 @@ impl Plan {
     pub fn expected(&self) -> Duration {
         self.groups
             .iter()
-            .flat_map(|group| {
-                let variants = group.variants.len() as u32;
-                group
-                    .workloads
-                    .iter()
-                    .map(move |workload| (variants, workload))
-            })
-            .map(|(variants, workload)| {
-                self.rounds()
-                    .map(|round| self.expected_of(workload.as_ref(), round) * variants)
-                    .sum::<Duration>()
-            })
+            .map(|group| self.expected_of_group(group))
             .sum()
+    }
+
+    /// How long one group takes about.
+    pub fn expected_of_group(&self, group: &Group) -> Duration {
+        let once = |workload: &dyn Workload| -> Duration {
+            self.rounds()
+                .map(|round| self.expected_of(workload, round))
+                .sum()
+        };
+        let all: Duration = group.workloads.iter().map(|it| once(it.as_ref())).sum();
+        all * group.variants.len() as u32
     }
 
     fn expected_of(&self, workload: &dyn Workload, round: Round) -> Duration {
@@ -120,7 +120,31 @@ impl Plan {
         let mut outcome = Outcome::default();
         for group in &self.groups {
             ensure_unique(group)?;
-            Running::start(self, group, site, &mut outcome)?.carry_out(&mut step)?;
+            let (here, missing): (Vec<&dyn Workload>, Vec<&dyn Workload>) = group
+                .workloads
+                .iter()
+                .map(Box::as_ref)
+                .partition(|workload| workload.missing().is_none());
+            outcome.left.extend(missing.iter().map(|workload| Left {
+                what: workload.name(),
+                why: format!(
+                    "{} is not installed (cargo xtask setup installs it)",
+                    workload.missing().unwrap_or_default()
+                ),
+            }));
+            // Before anything is mounted: a mount need not see what others make below it.
+            for workload in &here {
+                workload
+                    .prepare(site.lower())
+                    .with_context(|| format!("preparing {}", workload.name()))?;
+            }
+            let mut running = Running::start(self, group, site, &mut outcome)?;
+            here.iter()
+                .for_each(|workload| running.interleave(*workload, &mut step));
+            drop(running);
+            for workload in &here {
+                workload.clean(site.lower())?;
+            }
         }
         Ok(outcome)
     }
@@ -192,26 +216,6 @@ impl<'a> Running<'a> {
             outcome,
             seats,
         })
-    }
-
-    fn carry_out(mut self, step: &mut impl FnMut(&str, Duration)) -> Result<()> {
-        for workload in &self.group.workloads {
-            let workload = workload.as_ref();
-            let name = workload.name();
-            if let Some(program) = workload.missing() {
-                self.outcome.left.push(Left {
-                    what: name,
-                    why: format!("{program} is not installed (cargo xtask setup installs it)"),
-                });
-                continue;
-            }
-            workload
-                .prepare(self.site.lower())
-                .with_context(|| format!("preparing {name}"))?;
-            self.interleave(workload, step);
-            workload.clean(self.site.lower())?;
-        }
-        Ok(())
     }
 
     fn interleave(&mut self, workload: &dyn Workload, step: &mut impl FnMut(&str, Duration)) {

@@ -262,9 +262,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Faster, slower, or that the interval holds 1.
+    /// Faster, slower, or that the interval holds 1, or is none because there is one repetition.
     pub fn word(&self) -> &'static str {
         match self.interval {
+            [low, high] if low == high => "one repetition",
             [low, _] if low > 1.0 => "faster",
             [_, high] if high < 1.0 => "slower",
             _ => "no difference shown",
@@ -345,6 +346,7 @@ mod tests {
         assert_eq!(verdict([1.1, 1.4]).word(), "faster");
         assert_eq!(verdict([0.5, 0.9]).word(), "slower");
         assert_eq!(verdict([0.9, 1.1]).word(), "no difference shown");
+        assert_eq!(verdict([1.2, 1.2]).word(), "one repetition");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! `cargo xtask demo`: from a clone to a table, and `cargo xtask bench`: the comparison in full.
+//! `cargo xtask demo`: from a clone to a table.
 //!
-//! Both install what is missing, build in release mode and hand over to `shmfuse-bench`.
+//! Installs what is missing, builds in release mode and hands over to `shmfuse-bench`.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
@@ -10,7 +10,7 @@ use crate::{process, setup, workspace::Workspace};
 
 /// Mount a tree of sources through every transport, work in it, and compare
 #[derive(clap::Args)]
-pub struct DemoArgs {
+pub struct Args {
     /// The tree; it is copied, not changed [default: this repository]
     tree: Option<PathBuf>,
     /// Shell command that builds the tree [default: found out]
@@ -18,17 +18,8 @@ pub struct DemoArgs {
     build: Option<OsString>,
 }
 
-/// Compare every way to mount a directory; arguments are those of `shmfuse-bench run`
-#[derive(clap::Args)]
-#[command(disable_help_flag = true)]
-pub struct BenchArgs {
-    /// What `shmfuse-bench run` is to be told
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<OsString>,
-}
-
 /// Builds, and runs the demonstration.
-pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<ExitCode> {
+pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     let tree = args
         .tree
         .clone()
@@ -40,15 +31,8 @@ pub fn demo(workspace: &Workspace, args: &DemoArgs) -> Result<ExitCode> {
     hand_over(workspace, &words)
 }
 
-/// Builds, and runs the comparison.
-pub fn bench(workspace: &Workspace, args: &BenchArgs) -> Result<ExitCode> {
-    let words: Vec<OsString> = std::iter::once("run".into())
-        .chain(args.arguments.iter().cloned())
-        .collect();
-    hand_over(workspace, &words)
-}
-
-fn hand_over(workspace: &Workspace, words: &[OsString]) -> Result<ExitCode> {
+/// Installs what is missing, builds in release mode, and runs `shmfuse-bench` with these words.
+pub(crate) fn hand_over(workspace: &Workspace, words: &[OsString]) -> Result<ExitCode> {
     setup::run(workspace, &setup::Args::default())?;
     let packages = ["--package", "shmfuse", "--package", "shmfuse-bench"];
     process::run(

@@ -5,7 +5,7 @@
 //! | `setup` | [`setup`] | installs what building and testing take: packages, eBPF toolchain |
 //! | `test` | [`test`] | every check and every test, as a table of steps |
 //! | `demo` | [`demo`] | from a clone to a table: real work through every transport |
-//! | `bench` | [`demo`] | the comparison in full |
+//! | `bench` | [`bench`] | the comparison in full |
 //! | `bpf` | [`bpf`] | the eBPF object in the repository: made anew, or checked |
 //! | `package` | [`package`] | the Debian package, and a try of it |
 //! | `tidy` | [`tidy`] | the house rules that no other tool checks |
@@ -15,6 +15,7 @@
 //! where things are; [`process`], other programs, with or without a watchdog; [`descendants`], the
 //! processes that such a program leaves behind.
 
+mod bench;
 mod bpf;
 mod demo;
 mod descendants;
@@ -44,8 +45,8 @@ struct Cli {
 enum Task {
     Setup(setup::Args),
     Test(test::Args),
-    Demo(demo::DemoArgs),
-    Bench(demo::BenchArgs),
+    Demo(demo::Args),
+    Bench(bench::Args),
     Bpf(bpf::Args),
     Package(package::Args),
     Tidy(tidy::Args),
@@ -57,8 +58,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Setup(args) => setup::run(&workspace, &args),
         Task::Test(args) => test::run(&workspace, &args),
-        Task::Demo(args) => demo::demo(&workspace, &args),
-        Task::Bench(args) => demo::bench(&workspace, &args),
+        Task::Demo(args) => demo::run(&workspace, &args),
+        Task::Bench(args) => bench::run(&workspace, &args),
         Task::Bpf(args) => bpf::run(&workspace, &args),
         Task::Package(args) => package::run(&workspace, &args),
         Task::Tidy(args) => tidy::run(&workspace, &args),

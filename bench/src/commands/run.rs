@@ -39,6 +39,13 @@ pub struct Choice {
     /// No other mount commands
     #[arg(long)]
     no_peers: bool,
+    /// Repetitions that count [default: 5, or 3 with --quick]
+    #[arg(long, value_name = "NUMBER")]
+    repetitions: Option<usize>,
+    /// Milliseconds of a repetition, of workloads that end by time [default: 220, or 50 with
+    /// --quick]
+    #[arg(long, value_name = "MILLISECONDS")]
+    budget: Option<u64>,
 }
 
 /// Arguments of `run`.
@@ -50,13 +57,6 @@ pub struct RunArguments {
     /// directory; disk is the disk of /var/tmp whatever its file system
     #[arg(long, default_value = "disk", value_name = "disk|ext4|tmpfs|PATH")]
     lower: String,
-    /// Repetitions that count [default: 5, or 3 with --quick]
-    #[arg(long, value_name = "NUMBER")]
-    repetitions: Option<usize>,
-    /// Milliseconds of a repetition, of workloads that end by time [default: 220, or 50 with
-    /// --quick]
-    #[arg(long, value_name = "MILLISECONDS")]
-    budget: Option<u64>,
     /// Folder for raw.csv, summary.json, summary.md, plots and report.html
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -83,6 +83,18 @@ enum Format {
 }
 
 impl Choice {
+    fn plan(&self, shmfuse: &Path) -> Result<(Plan, Vec<Left>)> {
+        let (groups, left) = self.groups(shmfuse)?;
+        let scale = self.scale();
+        let budget = self.budget.map(std::time::Duration::from_millis);
+        let plan = Plan {
+            groups,
+            repetitions: self.repetitions.unwrap_or_else(|| scale.repetitions()),
+            budget: budget.unwrap_or_else(|| scale.budget()),
+        };
+        Ok((plan, left))
+    }
+
     fn scale(&self) -> Scale {
         if self.quick {
             Scale::Quick
@@ -143,15 +155,7 @@ impl Choice {
 pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCode> {
     let shmfuse = find_shmfuse(shmfuse)?;
     let choice = &arguments.choice;
-    let (groups, left) = choice.groups(&shmfuse)?;
-    let scale = choice.scale();
-    let plan = Plan {
-        groups,
-        repetitions: arguments.repetitions.unwrap_or_else(|| scale.repetitions()),
-        budget: arguments
-            .budget
-            .map_or_else(|| scale.budget(), std::time::Duration::from_millis),
-    };
+    let (plan, left) = choice.plan(&shmfuse)?;
     for left in &left {
         eprintln!("shmfuse-bench: NOT RUN: {}: {}", left.what, left.why);
     }
@@ -180,9 +184,12 @@ pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCod
 
 /// `list`.
 pub fn list(arguments: &ListArguments, shmfuse: Option<PathBuf>) -> Result<ExitCode> {
-    let (groups, left) = arguments.choice.groups(&find_shmfuse(shmfuse)?)?;
-    for group in &groups {
-        println!("{}: {}", group.name, group.purpose);
+    let (plan, left) = arguments.choice.plan(&find_shmfuse(shmfuse)?)?;
+    let minutes = |time: std::time::Duration| time.as_secs_f64() / 60.0;
+    println!("about {:.0} minutes:", minutes(plan.expected()));
+    for group in &plan.groups {
+        let time = minutes(plan.expected_of_group(group));
+        println!("{} ({time:.1} minutes): {}", group.name, group.purpose);
         for variant in &group.variants {
             println!("  variant   {}", variant.name);
         }

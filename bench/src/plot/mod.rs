@@ -107,7 +107,7 @@ fn copies(results: &[Summary], workload: &str) -> Vec<Bar> {
         .filter(|result| result.workload == workload && result.group == first.group)
         .map(|result| Bar {
             label: match result.copies {
-                Some(copies) => format!("{}  ({copies:.0} copies)", result.variant),
+                Some(copies) => format!("{}  (copies: {copies:.0})", result.variant),
                 None => result.variant.clone(),
             },
             value: result.cpu_s_per_gib,

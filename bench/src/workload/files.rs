@@ -58,6 +58,20 @@ pub fn prepare_file(path: &Path, bytes: u64) -> Result<()> {
     file.sync_all().with_context(|| path.display().to_string())
 }
 
+/// Removes a folder with all that is in it, if it is there: two workloads may have shared it.
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| folder.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Bytes that no file system can fold away as zeros.
 pub fn pattern(len: usize) -> Vec<u8> {
     let mut word = 0x9e37_79b9_7f4a_7c15u64;

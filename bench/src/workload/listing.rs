@@ -37,7 +37,7 @@ impl Workload for ReadDir {
     }
 
     fn clean(&self, lower: &Path) -> Result<()> {
-        Ok(fs::remove_dir_all(lower.join(self.folder()))?)
+        super::files::remove(&lower.join(self.folder()))
     }
 
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
@@ -111,7 +111,7 @@ impl Workload for Walk {
     }
 
     fn clean(&self, lower: &Path) -> Result<()> {
-        Ok(fs::remove_dir_all(lower.join(Self::FOLDER))?)
+        super::files::remove(&lower.join(Self::FOLDER))
     }
 
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {

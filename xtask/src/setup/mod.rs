@@ -11,7 +11,7 @@
 //! finds everything there and is done in a moment.
 
 mod compiler;
-mod packages;
+pub mod packages;
 mod toolchain;
 pub mod tools;
 

@@ -114,9 +114,33 @@ const PACKAGES: &[Package] = &[
     },
 ];
 
-/// Those that are not there.
+/// What `cargo xtask bench` compares with, if it can be had.
+pub const PEERS: &[Package] = &[
+    Package {
+        name: "bindfs",
+        program: "bindfs",
+        reason: "a peer of the comparison",
+    },
+    Package {
+        name: "fuse-overlayfs",
+        program: "fuse-overlayfs",
+        reason: "a peer of the comparison",
+    },
+    Package {
+        name: "mergerfs",
+        program: "mergerfs",
+        reason: "a peer of the comparison",
+    },
+];
+
+/// Those that must be there and are not.
 pub fn missing() -> Vec<&'static Package> {
-    PACKAGES
+    missing_of(PACKAGES)
+}
+
+/// Those of a list that are not there.
+pub fn missing_of(packages: &'static [Package]) -> Vec<&'static Package> {
+    packages
         .iter()
         .filter(|package| !has_program(package.program))
         .collect()
