@@ -8,6 +8,7 @@ use crate::{
     error::{Error, Result},
 };
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -55,6 +56,8 @@ pub struct Config {
     pub s1_entries: u32,
     /// Names that cannot be looked up, each with its errno.
     pub deny: Vec<Denied>,
+    /// Where numbers for Prometheus are told.
+    pub metrics: Option<SocketAddr>,
     /// Slows lower operations down: for tests of what does not wait for them.
     pub lower_delay: Option<LowerDelay>,
 }
@@ -82,6 +85,7 @@ impl Config {
             s1: true,
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
             deny: Vec::new(),
+            metrics: None,
             lower_delay: None,
         }
     }

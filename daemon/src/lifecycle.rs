@@ -17,6 +17,7 @@ use crate::{
     delay::Delayed,
     error::{Error, Result},
     fuse::{Backing, BackingId, Device, FileSystem, Session},
+    metrics,
     mount::{self, How, Mounted, presence},
     passthrough::Passthrough,
     privilege,
@@ -166,6 +167,9 @@ impl Serving {
         backing.0.get_or_init(|| device.clone());
         let session = Session::handshake(device, fs, config, kind)?;
         let server = serve::start(Arc::clone(&session))?;
+        if let Some(address) = session.config().metrics {
+            metrics::start(&session, address)?;
+        }
         privilege::settle_main()?;
         let (ended, writer) =
             io::pipe().map_err(|error| Error::system("cannot make a pipe", error))?;

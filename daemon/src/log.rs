@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 use tracing::Metadata;
-use tracing_subscriber::{filter::LevelFilter, fmt::MakeWriter};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt::MakeWriter};
 
 /// How much is logged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -38,6 +38,15 @@ impl From<Level> for LevelFilter {
     }
 }
 
+/// What a line of the log is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    /// Text for people
+    Text,
+    /// A JSON object, with level and time
+    Json,
+}
+
 /// Where the log goes.
 #[derive(Debug)]
 pub enum Target {
@@ -62,11 +71,26 @@ pub fn open(path: &Path) -> Result<File> {
         .map_err(|error| Error::path("cannot log to", path, error))
 }
 
+/// What of ours is logged; of the eBPF loader, which tells each relocation, only what is wrong.
+fn filter(level: Level) -> EnvFilter {
+    let level = LevelFilter::from(level);
+    EnvFilter::new(format!("{level},aya=warn,aya_obj=warn"))
+}
+
 /// Starts logging. A second call changes nothing.
-pub fn start(target: Target, level: Level) {
+pub fn start(target: Target, level: Level, format: Format) {
     let builder = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::from(level))
+        .with_env_filter(filter(level))
         .with_target(false);
+    if format == Format::Json {
+        let builder = builder.json().flatten_event(true).with_current_span(false);
+        let _ = match target {
+            Target::Stderr => builder.with_writer(io::stderr).try_init(),
+            Target::File(file) => builder.with_writer(Arc::new(file)).try_init(),
+            Target::System => builder.with_writer(SystemLog::open()).try_init(),
+        };
+        return;
+    }
     // Each of these fails only if logging has been started before.
     let _ = match target {
         Target::Stderr => builder

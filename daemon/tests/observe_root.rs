@@ -3,6 +3,8 @@
 #[macro_use]
 mod common;
 
+#[path = "observe_root/metrics.rs"]
+mod metrics;
 #[path = "observe_root/top.rs"]
 mod top;
 #[path = "observe_root/trace.rs"]

@@ -65,7 +65,7 @@ fn serve(place: &Path, kind: TransportKind) -> ExitCode {
         queue_depth: 4,
         ..Config::plain(place.join("lower"), place.join("mnt"))
     };
-    log::start(log::Target::Stderr, Level::Info);
+    log::start(log::Target::Stderr, Level::Info, log::Format::Text);
     let make = |config: &Config, backing: Arc<dyn Backing>| {
         Ok(Arc::new(Fragile(Passthrough::new(config, backing)?)) as Arc<dyn FileSystem>)
     };

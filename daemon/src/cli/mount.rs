@@ -11,12 +11,13 @@ use crate::{
     delay::LowerDelay,
     error::{Error, Result},
     lifecycle,
-    log::{self, Level},
+    log::{self, Format, Level},
     mount::table,
 };
 use clap::{Args, CommandFactory, Parser, ValueHint};
 use std::{
     ffi::OsString,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -81,9 +82,15 @@ pub struct MountArgs {
     /// which is the default, or a number); may be given several times
     #[arg(long, value_name = "NAME[=ERRNO]", action = clap::ArgAction::Append, value_parser = values::deny)]
     pub deny: Vec<Denied>,
+    /// Tell numbers for Prometheus at this port of 127.0.0.1, or at ADDRESS:PORT
+    #[arg(long, value_name = "PORT", value_parser = values::address)]
+    pub metrics: Option<SocketAddr>,
     /// How much to log
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: Level,
+    /// Log lines of text, or JSON objects a line
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: Format,
     /// Log to this file [default: stderr with -f, else syslog, or the kernel log where there is
     /// no syslog]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -219,7 +226,7 @@ pub fn run(args: &[OsString]) -> Outcome {
 /// Why there is no mount.
 pub fn start(parsed: Parsed) -> Outcome {
     let foreground = parsed.args.foreground;
-    let level = parsed.args.log_level;
+    let (level, format) = (parsed.args.log_level, parsed.args.log_format);
     let log_file = parsed.args.log_file.as_deref().map(log::open).transpose()?;
     let config = parsed.check()?;
     let target = match (log_file, foreground) {
@@ -228,12 +235,12 @@ pub fn start(parsed: Parsed) -> Outcome {
         (None, false) => log::Target::System,
     };
     if foreground {
-        log::start(target, level);
+        log::start(target, level, format);
         lifecycle::run(config, lifecycle::Announce::Log)?;
         return Ok(());
     }
     daemonize::run(&config.mountpoint.clone(), |report| {
-        log::start(target, level);
+        log::start(target, level, format);
         lifecycle::run(config, lifecycle::Announce::Parent(report))
     })?;
     Ok(())
@@ -268,6 +275,7 @@ impl Parsed {
             s1: args.s1,
             s1_entries: args.s1_entries,
             deny: args.deny,
+            metrics: args.metrics,
             lower_delay: args.lower_delay,
         })
     }

@@ -6,7 +6,11 @@ use crate::{
     fuse::negotiate::PAYLOAD_MAX,
 };
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::{ops::RangeInclusive, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    time::Duration,
+};
 use transport::{cache::NAME_MAX, stats::OpcodeSlot, wire::Opcode};
 
 /// What `--max-write` takes, in bytes. The kernel's own limits: `FUSE_MIN_READ_BUFFER` below,
@@ -243,6 +247,21 @@ pub fn opcode(text: &str) -> Result<Opcode, String> {
         .ok_or_else(|| "not the name of a request, as in LOOKUP, READ, GETATTR".to_owned())
 }
 
+/// `--metrics`: a port of 127.0.0.1, or an address with its port. Port 0 is one that is free.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    let port = whole(text).and_then(|port| u16::try_from(port).ok());
+    match port {
+        Some(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        None => text
+            .parse()
+            .map_err(|_| "neither PORT nor ADDRESS:PORT, as in 9100, [::1]:9100".to_owned()),
+    }
+}
+
 /// A whole number within `range`.
 ///
 /// # Errors
@@ -336,6 +355,15 @@ mod tests {
         assert_eq!(delay("50000us:a:b*"), Ok(LowerDelay { time, names }));
         for text in ["", "1", "ms", "-1ms", "1.5ms", "61s", "1h", ":a", "1é"] {
             assert!(delay(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_one_of_the_loopback_device() {
+        assert_eq!(address("9100"), Ok("127.0.0.1:9100".parse().unwrap()));
+        assert_eq!(address("[::1]:80"), Ok("[::1]:80".parse().unwrap()));
+        for text in ["", "65536", "localhost:80", "127.0.0.1", ":80", "-1"] {
+            assert!(address(text).is_err(), "{text}");
         }
     }
 

@@ -52,6 +52,17 @@ pub fn settle_main() -> Result<()> {
     Ok(())
 }
 
+/// Makes the calling thread one that neither serves nor mounts, and has no privileges at all.
+///
+/// # Errors
+///
+/// As [`settle_server`].
+pub fn settle_bystander() -> Result<()> {
+    keep(CapabilitySet::empty())?;
+    set_no_new_privs(true).map_err(|errno| Error::system("cannot set no_new_privs", errno))?;
+    filter::apply()
+}
+
 /// Lets go of every capability of the calling thread but these, for good: also of those that a
 /// program it starts would get.
 fn keep(kept: CapabilitySet) -> Result<CapabilitySets> {
