@@ -98,7 +98,7 @@ fn serve(place: &Path) -> ! {
         queue_depth: 4,
         ..Config::plain(place.join("lower"), place.join("mnt"))
     };
-    log::start(log::Target::Stderr, Level::Info);
+    log::start(log::Target::Stderr, Level::Info, shmfuse::log::Format::Text);
     let make = |config: &Config, backing: Arc<dyn Backing>| {
         Ok(Arc::new(Saboteur(Passthrough::new(config, backing)?)) as Arc<dyn FileSystem>)
     };
