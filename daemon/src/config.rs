@@ -13,6 +13,8 @@ use std::{
     time::Duration,
 };
 
+pub use transport::cq::Engine;
+
 /// Everything one mount is told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,6 +26,10 @@ pub struct Config {
     pub mountpoint: PathBuf,
     /// How requests reach the daemon.
     pub transport: TransportChoice,
+    /// Which engine runs the shm transport.
+    pub engine: Engine,
+    /// Milliseconds that the kernel engine's poll threads poll in vain before they sleep, 1 ..= 60000.
+    pub poll_idle_ms: u32,
     /// How file data reaches applications.
     pub data: DataChoice,
     /// How long the kernel may believe what it was told.
@@ -87,6 +93,8 @@ impl Config {
             deny: Vec::new(),
             metrics: None,
             lower_delay: None,
+            engine: Engine::Worker,
+            poll_idle_ms: 1,
         }
     }
 }

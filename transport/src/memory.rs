@@ -47,7 +47,7 @@ pub struct Geometry {
     pub queues: u32,
     /// Slots per queue. Range: 1 ..= [`MAX_DEPTH`](crate::layout::MAX_DEPTH).
     pub depth: u32,
-    /// Consumers; lane element `n` belongs to consumer `n % consumers`.
+    /// Consumers; the lanes of queue `n` belong to consumer `n % consumers`.
     pub consumers: u32,
     /// Descriptor of `/dev/fuse` in the daemon.
     pub fuse_fd: u32,
@@ -70,7 +70,8 @@ impl Geometry {
     /// The consumer of a lane.
     #[inline(always)]
     pub const fn consumer_of(&self, lane_element: u32) -> u32 {
-        match lane_element.checked_rem(self.consumers) {
+        let queue = lane_element / crate::layout::LANES_PER_QUEUE as u32;
+        match queue.checked_rem(self.consumers) {
             Some(consumer) => consumer,
             None => 0,
         }

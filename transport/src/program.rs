@@ -112,6 +112,10 @@ pub fn on_completion<M: Memory>(
             }
             return Outcome::Woken;
         }
+        TagKind::Private => {
+            waker.nudge();
+            return Outcome::Standing;
+        }
     }
     if event.res == 0 && weakened!(StatArrivalsLate) {
         let outcome = deal(memory, geometry, &waker, tag, &completion, decide);

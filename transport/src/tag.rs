@@ -14,6 +14,9 @@ pub enum TagKind {
     Wake,
     /// Nothing but its completion, at which the program wakes that consumer (protocol 6.7).
     Nudge,
+    /// A command of an entry that lies outside the maps; its number stands in place of the slot.
+    /// The program leaves its completions to the daemon (protocol 6.9).
+    Private,
 }
 
 /// A tag, taken apart.
@@ -44,6 +47,7 @@ impl Tag {
             TagKind::Entry => 0,
             TagKind::Wake => 1,
             TagKind::Nudge => 2,
+            TagKind::Private => 3,
         };
         (TAG_MAGIC as u64) << 48
             | (self.cookie as u64) << 32
@@ -63,6 +67,7 @@ impl Tag {
             0 => TagKind::Entry,
             1 => TagKind::Wake,
             2 => TagKind::Nudge,
+            3 => TagKind::Private,
             _ => return None,
         };
         Some(Self {
@@ -81,7 +86,12 @@ mod tests {
 
     #[test]
     fn a_tag_survives_its_user_data() {
-        for kind in [TagKind::Entry, TagKind::Wake, TagKind::Nudge] {
+        for kind in [
+            TagKind::Entry,
+            TagKind::Wake,
+            TagKind::Nudge,
+            TagKind::Private,
+        ] {
             for ring in [RingIndex::PROGRAM, RingIndex::DAEMON] {
                 let tag = Tag {
                     cookie: 0xbeef,
@@ -102,6 +112,6 @@ mod tests {
         assert_eq!(Tag::from_user_data(0), None);
         assert_eq!(Tag::from_user_data(tag ^ 1 << 48), None);
         assert_eq!(Tag::from_user_data(tag | 1 << 31), None);
-        assert_eq!(Tag::from_user_data(tag | 3 << 29), None);
+        assert_eq!(Tag::from_user_data(tag | 4 << 29), None);
     }
 }

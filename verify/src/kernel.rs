@@ -174,7 +174,7 @@ impl Kernel {
     fn issue(&mut self, ring: RingIndex, user_data: u64, commit_id: u64) {
         let tag = Tag::from_user_data(user_data).expect("an SQE carries a tag");
         match tag.kind {
-            TagKind::Entry => self.commit_and_fetch(ring, tag, commit_id),
+            TagKind::Entry | TagKind::Private => self.commit_and_fetch(ring, tag, commit_id),
             TagKind::Wake => {
                 (self.futex_wake)();
                 self.complete(ring, user_data, 0);

@@ -6,7 +6,9 @@ use super::{
     usage, values,
 };
 use crate::{
-    config::{CachePolicy, Config, DataChoice, Denied, MountOptions, TransportChoice, stack_depth},
+    config::{
+        CachePolicy, Config, DataChoice, Denied, Engine, MountOptions, TransportChoice, stack_depth,
+    },
     daemonize,
     delay::LowerDelay,
     error::{Error, Result},
@@ -42,6 +44,13 @@ pub struct MountArgs {
     /// (shm; root only), or by the fastest of the others (the log says which)
     #[arg(long, default_value = "auto", value_parser = values::transport())]
     pub transport: TransportChoice,
+    /// Who runs the shm transport: a thread of the daemon per CPU (worker), or kernel threads that
+    /// poll, one per CPU, so that requests answered by the kernel program wake nobody (kernel)
+    #[arg(long, default_value = "worker", value_parser = values::engine())]
+    pub engine: Engine,
+    /// Milliseconds that the threads of the kernel engine poll in vain before they sleep, 1 to 60000
+    #[arg(long, value_name = "MILLISECONDS", default_value = "1", value_parser = poll_idle)]
+    pub poll_idle_ms: u32,
     /// How file data reaches applications: through the daemon (copy), past it, the kernel reading
     /// and writing the lower file by itself (passthrough; root only), or the latter where possible
     #[arg(long, default_value = "auto", value_parser = values::data())]
@@ -142,6 +151,10 @@ fn queue_depth(text: &str) -> Result<usize, String> {
 
 fn s1_entries(text: &str) -> Result<u32, String> {
     values::within(text, 1..=4_194_304).map(|number| number as u32)
+}
+
+fn poll_idle(text: &str) -> Result<u32, String> {
+    values::within(text, 1..=60_000).map(|number| number as u32)
 }
 
 fn max_background(text: &str) -> Result<u16, String> {
@@ -264,6 +277,8 @@ impl Parsed {
             data: kept_pages_data(&args)?,
             no_open: args.no_open,
             writeback: args.writeback,
+            engine: args.engine,
+            poll_idle_ms: args.poll_idle_ms,
             cache: args.cache,
             threads: args.threads.unwrap_or_else(default_threads),
             queue_depth: args.queue_depth,

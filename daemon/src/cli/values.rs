@@ -1,7 +1,7 @@
 //! Values of options: sizes with a suffix, times, names. Each parser says what it would have taken.
 
 use crate::{
-    config::{CachePolicy, DataChoice, Denied, TransportChoice, TransportKind},
+    config::{CachePolicy, DataChoice, Denied, Engine, TransportChoice, TransportKind},
     delay::{LowerDelay, NamePattern},
     fuse::negotiate::PAYLOAD_MAX,
 };
@@ -94,6 +94,14 @@ pub fn transport() -> impl TypedValueParser<Value = TransportChoice> {
             .into_iter()
             .find(|kind| kind.name() == name)
             .map_or(TransportChoice::Auto, TransportChoice::Only)
+    })
+}
+
+/// `--engine`: worker or kernel.
+pub fn engine() -> impl TypedValueParser<Value = Engine> {
+    PossibleValuesParser::new(["worker", "kernel"]).map(|name| match name.as_str() {
+        "kernel" => Engine::Kernel,
+        _ => Engine::Worker,
     })
 }
 

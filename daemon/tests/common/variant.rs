@@ -12,8 +12,32 @@ pub enum Transport {
     Splice,
     /// `--transport uring`
     Uring,
-    /// `--transport shm`
+    /// `--transport shm --engine worker`
     Shm,
+    /// `--transport shm --engine kernel`
+    ShmKernel,
+}
+
+impl Transport {
+    /// As in the names of the tests.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Splice => "splice",
+            Self::Uring => "uring",
+            Self::Shm => "shm",
+            Self::ShmKernel => "shm_kernel",
+        }
+    }
+
+    /// `--transport`, and `--engine` where there is a choice.
+    const fn options(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Shm => ("shm", Some("worker")),
+            Self::ShmKernel => ("shm", Some("kernel")),
+            _ => (self.name(), None),
+        }
+    }
 }
 
 /// How file data reaches applications.
@@ -71,6 +95,10 @@ impl Variant {
     pub const SHM_COPY: Self = Self::strict(Transport::Shm, Data::Copy);
     /// `--transport shm --data passthrough --cache strict`
     pub const SHM_PASSTHROUGH: Self = Self::strict(Transport::Shm, Data::Passthrough);
+    /// `--transport shm --engine kernel --data copy --cache strict`
+    pub const SHM_KERNEL_COPY: Self = Self::strict(Transport::ShmKernel, Data::Copy);
+    /// `--transport shm --engine kernel --data passthrough --cache strict`
+    pub const SHM_KERNEL_PASSTHROUGH: Self = Self::strict(Transport::ShmKernel, Data::Passthrough);
 
     /// `--transport uring --no-open --cache ttl=1`
     pub const URING_NO_OPEN: Self = Self::ttl1(Transport::Uring, Data::NoOpen);
@@ -109,7 +137,7 @@ impl Variant {
                 transport,
                 data,
                 cache,
-            } => format!("{transport:?}_{data:?}_{cache:?}").to_lowercase(),
+            } => format!("{}_{data:?}_{cache:?}", transport.name()).to_lowercase(),
         }
     }
 
@@ -133,10 +161,11 @@ impl Variant {
             Data::NoOpen => ("copy", &["--no-open"]),
             Data::Writeback => ("copy", &["--no-open", "--writeback"]),
         };
-        let transport = format!("{transport:?}").to_lowercase();
-        let args = ["--transport", &transport, "--data", data, "--cache", cache];
-        let args = args.iter().chain(kept);
-        args.map(|&word| word.to_owned()).collect()
+        let (transport, engine) = transport.options();
+        let args = ["--transport", transport, "--data", data, "--cache", cache];
+        let engine = engine.iter().flat_map(|engine| ["--engine", engine]);
+        let args = args.into_iter().chain(engine).chain(kept.iter().copied());
+        args.map(Into::into).collect()
     }
 
     /// Whether data goes past the daemon.
@@ -176,7 +205,10 @@ impl Variant {
         if !fs::exists("/dev/fuse").unwrap_or(false) {
             return Err("there is no /dev/fuse".into());
         }
-        if matches!(transport, Transport::Uring | Transport::Shm) {
+        if matches!(
+            transport,
+            Transport::Uring | Transport::Shm | Transport::ShmKernel
+        ) {
             let switch = "/sys/module/fuse/parameters/enable_uring";
             match fs::read_to_string(switch) {
                 Ok(text) if text.trim() == "Y" => {}

@@ -5,19 +5,27 @@
 //! | [`setup`] | an io_uring in memory of ours (unsafe) |
 //! | [`guard`] | looking for requests that got lost |
 //! | [`sizing`] | how much memory a mount gets |
-//! | [`ring`] | a queue's ring in map memory, where a kernel program takes part (unsafe) |
+//! | [`queue`] | a queue from the daemon's end: requests taken and answered (unsafe) |
+//! | [`ring`] | its ring in the worker engine (unsafe) |
+//! | [`polled`] | its rings in the kernel engine (unsafe) |
+//! | [`parked`] | sleeping on a parking word (unsafe) |
+//! | [`poll_threads`] | how the kernel engine's poll threads are scheduled |
 //!
 //! Everything else, from the worker's loop to the pool for requests that block, is the uring
 //! transport's own.
 
 pub mod guard;
+pub mod parked;
+pub mod poll_threads;
+pub mod polled;
+pub mod queue;
 pub mod ring;
 pub mod setup;
 pub mod sizing;
 
 use super::{
     ServerThread, device_reader, spawn,
-    uring::{self, entry::QueueId, memory::EntryMemory, probe, worker::Worker},
+    uring::{self, entry::QueueId, memory::EntryMemory, probe, ring::Ring, worker::Worker},
 };
 use crate::{
     answers::Answers,
@@ -26,10 +34,16 @@ use crate::{
     fuse::Session,
     mount::table::MountTable,
 };
+use poll_threads::Keeper;
+use polled::PolledRing;
 use ring::ShmRing;
 use std::{
+    convert::Infallible,
     os::fd::{AsFd, AsRawFd},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
 };
 use transport::{
     changes::Lower,
@@ -55,6 +69,7 @@ struct Shared {
 ///
 /// As [`uring::start`], and as [`Programs::load_shared`].
 pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
+    let engine = session.config().engine;
     let queues = probe::possible_cpus()?;
     let payload_len = session.negotiated().max_payload();
     let plan = sizing::plan(session.config(), u32::from(queues), payload_len)?;
@@ -62,7 +77,7 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     let fuse_fd = session.device().as_fd().as_raw_fd() as u32;
     let (mut programs, memory, geometry) =
         Programs::load_shared(sizes, plan.caches, |parks_address| Geometry {
-            engine: Engine::Worker,
+            engine,
             queues: u32::from(queues),
             depth,
             consumers: u32::from(queues),
@@ -70,7 +85,7 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
             cookie: std::process::id() as u16,
             parks_address,
         })?;
-    tracing::info!("shared memory: {plan}");
+    tracing::info!(?engine, "shared memory: {plan}");
     let shared = Shared {
         memory: Arc::new(memory),
         geometry,
@@ -92,14 +107,18 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
 
     let mut threads = Vec::with_capacity(usize::from(queues) + 2);
     let device = session.device().clone();
-    let (live, end) = mpsc::channel();
+    // The programs take part in every request, and in the end of every entry: they go when the last
+    // queue has ended.
+    let (queues_live, queues_end) = mpsc::channel::<Infallible>();
+    let (live, end) = mpsc::channel::<Infallible>();
     threads.push(spawn(
         session,
         "shmfuse-dev".into(),
         |_| Ok(()),
         move |session, thread, ()| {
             let outcome = device_reader(session, &device, thread);
-            // They go with the connection: until then they take part in every request.
+            // Nothing is ever sent: this waits until the other ends are dropped.
+            let _ = queues_end.recv();
             drop(programs);
             drop(live);
             outcome
@@ -112,8 +131,35 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         |_| Ok(()),
         move |_, _, ()| guard::watch(&memory, &end),
     )?);
-    for queue in 0..queues {
-        threads.push(start_queue(session, QueueId(queue), &shared)?);
+    match engine {
+        Engine::Worker => {
+            for queue in (0..queues).map(QueueId) {
+                let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
+                let make = move || ShmRing::new(queue, memory, geometry);
+                let live = queues_live.clone();
+                threads.push(start_queue(session, queue, &shared.memory, make, live)?);
+            }
+        }
+        Engine::Kernel => {
+            let (registrar, keeper) = Keeper::new();
+            threads.push(spawn(
+                session,
+                "shmfuse-pace".into(),
+                |_| Ok(()),
+                move |_, _, ()| {
+                    keeper.run();
+                    Ok(())
+                },
+            )?);
+            let idle_ms = session.config().poll_idle_ms;
+            for queue in (0..queues).map(QueueId) {
+                let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
+                let registrar = registrar.clone();
+                let make = move || PolledRing::new(queue, memory, geometry, idle_ms, registrar);
+                let live = queues_live.clone();
+                threads.push(start_queue(session, queue, &shared.memory, make, live)?);
+            }
+        }
     }
     Ok(threads)
 }
@@ -161,18 +207,28 @@ fn describe(session: &Session, shared: &Shared, sizes: &Sizes, device_minor: u32
     session::Session::start(control);
 }
 
-fn start_queue(session: &Arc<Session>, queue: QueueId, shared: &Shared) -> Result<ServerThread> {
-    let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
+/// Starts the thread of one queue, which makes its ring itself. It drops `live` when it ends.
+fn start_queue<R: Ring>(
+    session: &Arc<Session>,
+    queue: QueueId,
+    memory: &Arc<SharedMemory>,
+    make: impl FnOnce() -> Result<R> + Send + 'static,
+    live: Sender<Infallible>,
+) -> Result<ServerThread> {
+    let memory = Arc::clone(memory);
     let prepare = move || {
         uring::pin(queue);
-        let entries = EntryMemory::new(ring::chunk(queue, &memory)?);
-        let ring = ShmRing::new(queue, memory, geometry)?;
-        Worker::start(queue, ring, entries)
+        let entries = EntryMemory::new(queue::chunk(queue, &memory)?);
+        Worker::start(queue, make()?, entries)
     };
     spawn(
         session,
         format!("shmfuse-q{}", queue.0),
         move |_| prepare(),
-        move |session, thread, worker| worker.run(session, thread),
+        move |session, thread, worker: Worker<R>| {
+            let outcome = worker.run(session, thread);
+            drop(live);
+            outcome
+        },
     )
 }

@@ -19,12 +19,17 @@ use std::{
 use transport::layout::{CQ_ENTRIES, SQ_ENTRIES};
 
 // include/uapi/linux/io_uring.h
+const SETUP_SQPOLL: u32 = 1 << 1;
+const SETUP_SQ_AFF: u32 = 1 << 2;
+const SETUP_ATTACH_WQ: u32 = 1 << 5;
 const SETUP_SQE128: u32 = 1 << 10;
 const SETUP_SINGLE_ISSUER: u32 = 1 << 12;
 const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
 const SETUP_NO_MMAP: u32 = 1 << 14;
 const SETUP_NO_SQARRAY: u32 = 1 << 16;
 const ENTER_GETEVENTS: u32 = 1 << 0;
+const ENTER_SQ_WAKEUP: u32 = 1 << 1;
+const ENTER_SQ_WAIT: u32 = 1 << 2;
 
 /// `struct io_sqring_offsets`.
 #[repr(C)]
@@ -74,6 +79,26 @@ struct Params {
 
 const _: () = assert!(size_of::<Params>() == 120);
 
+/// The kernel thread that submits what lies in a ring's SQ, and runs its task work.
+#[derive(Clone, Copy, Debug)]
+pub enum Poller<'a> {
+    /// One of the ring's own.
+    Own {
+        /// The CPU that it stays on.
+        cpu: Option<u32>,
+        /// How long it polls in vain before it sleeps, in milliseconds; not 0, which the kernel
+        /// takes for a second.
+        idle_ms: u32,
+    },
+    /// That of another ring of this process.
+    Of {
+        /// The other ring.
+        ring: &'a Uring,
+        /// As of the other: the thread goes by the longest of its rings.
+        idle_ms: u32,
+    },
+}
+
 /// An io_uring whose SQEs and words lie in given memory.
 #[derive(Debug)]
 pub struct Uring(OwnedFd);
@@ -92,17 +117,64 @@ impl Uring {
     /// `sqes` and `words` are the page-aligned addresses of the two parts of a zeroed
     /// `transport::layout::Ring` that stays mapped until the ring is closed.
     pub unsafe fn for_one_thread(sqes: u64, words: u64) -> Result<Self> {
-        let flags = SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN;
+        let mut params = Params::zeroed();
+        params.flags = SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN;
         // SAFETY: the caller's promise.
-        unsafe { Self::new(flags, sqes, words) }
+        unsafe { Self::new(params, sqes, words) }.map_err(setup_error)?
+    }
+
+    /// A ring whose SQ a kernel thread polls. The thread is called `iou-sqp-` and the id of the thread
+    /// that made its ring (`io_sq_thread`, io_uring/sqpoll.c).
+    ///
+    /// # Errors
+    ///
+    /// As [`for_one_thread`](Self::for_one_thread).
+    ///
+    /// # Safety
+    ///
+    /// As [`for_one_thread`](Self::for_one_thread).
+    pub unsafe fn polled(sqes: u64, words: u64, poller: Poller<'_>) -> Result<Self> {
+        let mut params = Params::zeroed();
+        params.flags = SETUP_SQPOLL;
+        match poller {
+            Poller::Own { cpu, idle_ms } => {
+                params.sq_thread_idle = idle_ms;
+                if let Some(cpu) = cpu {
+                    params.flags |= SETUP_SQ_AFF;
+                    params.sq_thread_cpu = cpu;
+                }
+            }
+            Poller::Of { ring, idle_ms } => {
+                params.sq_thread_idle = idle_ms;
+                params.flags |= SETUP_ATTACH_WQ;
+                params.wq_fd = ring.0.as_raw_fd() as u32;
+            }
+        }
+        // SAFETY: the caller's promise.
+        let made = unsafe { Self::new(params, sqes, words) };
+        match (made, poller) {
+            (
+                Err(error),
+                Poller::Own {
+                    cpu: Some(cpu),
+                    idle_ms,
+                },
+            ) if error.raw_os_error() == Some(libc::EINVAL) => {
+                // A CPU that is offline, or not allowed to this process (`io_sq_offload_create`).
+                tracing::debug!(cpu, "the poll thread of a queue is not pinned");
+                let anywhere = Poller::Own { cpu: None, idle_ms };
+                // SAFETY: the caller's promise; the refused ring has left the memory alone.
+                unsafe { Self::polled(sqes, words, anywhere) }
+            }
+            (made, _) => made.map_err(setup_error)?,
+        }
     }
 
     /// # Safety
     ///
     /// As [`for_one_thread`](Self::for_one_thread).
-    unsafe fn new(flags: u32, sqes: u64, words: u64) -> Result<Self> {
-        let mut params = Params::zeroed();
-        params.flags = flags | SETUP_SQE128 | SETUP_NO_MMAP | SETUP_NO_SQARRAY;
+    unsafe fn new(mut params: Params, sqes: u64, words: u64) -> io::Result<Result<Self>> {
+        params.flags |= SETUP_SQE128 | SETUP_NO_MMAP | SETUP_NO_SQARRAY;
         params.sq_off.user_addr = sqes;
         params.cq_off.user_addr = words;
         // SAFETY: `params` is what the system call reads and writes; the kernel pins the memory by
@@ -115,12 +187,11 @@ impl Uring {
             )
         };
         if fd < 0 {
-            return Err(setup_error(io::Error::last_os_error()));
+            return Err(io::Error::last_os_error());
         }
         // SAFETY: a descriptor that the kernel has just made for us.
         let ring = Self(unsafe { OwnedFd::from_raw_fd(fd as i32) });
-        check_layout(&params)?;
-        Ok(ring)
+        Ok(check_layout(&params).map(|()| ring))
     }
 
     /// Submits `to_submit` SQEs and waits until `min_complete` completions stand; returns how many
@@ -131,6 +202,29 @@ impl Uring {
     /// What io_uring_enter(2) says.
     pub fn enter(&self, to_submit: u32, min_complete: u32) -> io::Result<u32> {
         let flags = if min_complete > 0 { ENTER_GETEVENTS } else { 0 };
+        self.enter_with(to_submit, min_complete, flags)
+    }
+
+    /// Wakes the poll thread of the ring.
+    ///
+    /// # Errors
+    ///
+    /// What io_uring_enter(2) says.
+    pub fn wake_poller(&self) -> io::Result<()> {
+        self.enter_with(0, 0, ENTER_SQ_WAKEUP).map(drop)
+    }
+
+    /// Wakes the poll thread, and waits until there is room in the SQ.
+    ///
+    /// # Errors
+    ///
+    /// What io_uring_enter(2) says.
+    pub fn wait_for_room(&self) -> io::Result<()> {
+        self.enter_with(0, 0, ENTER_SQ_WAKEUP | ENTER_SQ_WAIT)
+            .map(drop)
+    }
+
+    fn enter_with(&self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<u32> {
         // SAFETY: the call reads no memory of ours but the ring's, which stays mapped by the promise
         // at the ring's creation.
         let taken = unsafe {

@@ -7,7 +7,7 @@ use crate::{
 };
 use rustix::system::sysinfo;
 use std::fmt;
-use transport::layout::{LANES_PER_QUEUE, MAX_DEPTH};
+use transport::{cq::Engine, layout::MAX_DEPTH};
 
 /// The share of the machine's memory that a mount may take if nobody says otherwise: one in four.
 const DEFAULT_SHARE: u64 = 4;
@@ -37,8 +37,11 @@ pub fn plan(config: &Config, queues: u32, payload_len: usize) -> Result<Plan> {
     let asked = Sizes {
         queues,
         depth: config.queue_depth.clamp(1, MAX_DEPTH) as u32,
-        rings: 1,
-        consumers: queues * LANES_PER_QUEUE as u32,
+        rings: match config.engine {
+            Engine::Worker => 1,
+            Engine::Kernel => 2,
+        },
+        consumers: queues,
         head_len: config.head_len.min(payload_len),
         payload_len,
     };
@@ -58,7 +61,7 @@ pub fn plan_by_default(queues: u32) -> Result<Plan> {
         queues,
         depth: 8,
         rings: 1,
-        consumers: queues * LANES_PER_QUEUE as u32,
+        consumers: queues,
         head_len: 4096,
         payload_len,
     };

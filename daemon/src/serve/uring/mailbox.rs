@@ -1,19 +1,11 @@
 //! What other threads tell a queue's worker.
 //!
-//! Only the worker may use its ring (`IORING_SETUP_SINGLE_ISSUER`), so a request that was served
-//! elsewhere comes back through a mailbox, which wakes the worker by an eventfd that its ring
-//! watches.
+//! Only the worker may use its ring, so a request that was served elsewhere comes back through a
+//! mailbox, which wakes the worker by the ring's [`Bell`].
 
-use super::entry::EntryIndex;
-use crate::{
-    error::{Error, Result},
-    fuse::{Errno, OwnedExchange, Reply},
-};
-use rustix::event::{EventfdFlags, eventfd};
-use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Mutex, PoisonError},
-};
+use super::{bell::Bell, entry::EntryIndex};
+use crate::fuse::{OwnedExchange, Reply};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A request that was served on a thread of the blocking pool.
 #[derive(Debug)]
@@ -32,22 +24,16 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Mailbox {
     finished: Mutex<Vec<Finished>>,
-    event: OwnedFd,
+    bell: Arc<dyn Bell>,
 }
 
 impl Mailbox {
-    /// An empty one.
-    ///
-    /// # Errors
-    ///
-    /// What eventfd(2) says.
-    pub fn new() -> Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|errno| Error::system("cannot create an eventfd", errno))?;
-        Ok(Self {
+    /// An empty one of the worker that `bell` wakes.
+    pub fn new(bell: Arc<dyn Bell>) -> Self {
+        Self {
             finished: Mutex::default(),
-            event,
-        })
+            bell,
+        }
     }
 
     /// Hands a served request back, and wakes the worker. After the worker has ended: nothing.
@@ -59,36 +45,28 @@ impl Mailbox {
             return;
         }
         drop(queue);
-        if let Err(errno) = rustix::io::write(&self.event, &1u64.to_ne_bytes()) {
-            // EAGAIN only: a counter at its maximum can be read, so the worker is awake.
-            tracing::debug!(%errno, "wake-up of a queue's worker");
-        }
+        self.bell.ring();
     }
 
-    /// Takes everything there is. Called by the worker when its ring says that the mailbox can
-    /// be read.
+    /// Takes everything there is. Called by the worker when it was woken.
     pub fn take(&self) -> Vec<Finished> {
-        // The counter first: what is posted after this read wakes again.
-        let mut counter = [0; 8];
-        if let Err(errno) = rustix::io::read(&self.event, &mut counter)
-            && errno != Errno::AGAIN
-        {
-            tracing::warn!(%errno, "cannot read the mailbox's eventfd");
-        }
+        // First of all: what is posted after this wakes again.
+        self.bell.heard();
         std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl AsFd for Mailbox {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::uring::bell::EventBell;
+    use std::os::fd::AsFd;
     use transport::wire::InHeader;
+
+    fn mailbox() -> (Mailbox, Arc<EventBell>) {
+        let bell = Arc::new(EventBell::new().unwrap());
+        (Mailbox::new(Arc::clone(&bell) as Arc<dyn Bell>), bell)
+    }
 
     fn finished(entry: u32) -> Finished {
         Finished {
@@ -99,32 +77,32 @@ mod tests {
         }
     }
 
-    fn readable(mailbox: &Mailbox) -> bool {
+    fn readable(bell: &EventBell) -> bool {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let mut fds = [PollFd::new(mailbox.as_fd(), PollFlags::POLLIN)];
+        let mut fds = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
     }
 
     #[test]
     fn everything_posted_is_taken_once_and_in_order() {
-        let mailbox = Mailbox::new().unwrap();
-        assert!(!readable(&mailbox));
+        let (mailbox, bell) = mailbox();
+        assert!(!readable(&bell));
         for entry in 0..3 {
             mailbox.post(finished(entry));
         }
-        assert!(readable(&mailbox));
+        assert!(readable(&bell));
         let taken: Vec<_> = mailbox.take().iter().map(|f| f.entry.0).collect();
         assert_eq!(taken, [0, 1, 2]);
-        assert!(!readable(&mailbox));
+        assert!(!readable(&bell));
         assert!(mailbox.take().is_empty());
     }
 
     #[test]
     fn what_is_posted_after_a_take_wakes_again() {
-        let mailbox = Mailbox::new().unwrap();
+        let (mailbox, bell) = mailbox();
         mailbox.post(finished(0));
         mailbox.take();
         mailbox.post(finished(1));
-        assert!(readable(&mailbox));
+        assert!(readable(&bell));
     }
 }

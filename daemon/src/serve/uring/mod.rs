@@ -11,11 +11,13 @@
 //! | [`ring`] | the ring a queue's commands travel through |
 //! | [`exchange`] | a request in the entry it arrived in |
 //! | [`nudge`] | making the kernel look at a queue's pending requests once more |
+//! | [`bell`] | what wakes the thread that waits in a ring |
 //! | [`mailbox`] | what other threads tell a worker |
 //! | [`worker`] | the thread that serves one queue |
 //! | [`pace`] | answering without moving the application to another CPU |
 //! | [`probe`] | whether kernel and user can have it |
 
+pub mod bell;
 pub mod entry;
 pub mod exchange;
 pub mod mailbox;

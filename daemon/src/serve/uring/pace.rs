@@ -13,7 +13,7 @@
 //! only after a time without that (docs/decisions/0005-worker-scheduling.md).
 #![expect(
     unsafe_code,
-    reason = "sched_setscheduler(2) and ioprio_set(2) have no safe wrapper"
+    reason = "sched_setscheduler(2), ioprio_set(2) and clocks of threads have no safe wrapper"
 )]
 
 use super::probe::online_cpus;
@@ -113,6 +113,11 @@ impl Pace {
         Self { looks }
     }
 
+    /// For a thread that is and stays an ordinary one.
+    pub fn ordinary() -> Self {
+        Self { looks: None }
+    }
+
     /// To be called each time the worker has something to do.
     pub fn adjust(&mut self) {
         self.try_to(|looks| looks.look(Instant::now()));
@@ -177,11 +182,14 @@ impl Looks {
 
     fn set(&mut self, idle: bool) -> io::Result<()> {
         if idle != self.idle {
-            set_policy(if idle {
-                libc::SCHED_IDLE
-            } else {
-                libc::SCHED_OTHER
-            })?;
+            set_policy(
+                0,
+                if idle {
+                    libc::SCHED_IDLE
+                } else {
+                    libc::SCHED_OTHER
+                },
+            )?;
             self.idle = idle;
         }
         Ok(())
@@ -207,7 +215,11 @@ fn time_waited(schedstat: &[u8]) -> Option<Duration> {
 
 /// What the kernel asks of a thread that leaves SCHED_IDLE for nice 0
 /// (`user_check_sched_setscheduler`, kernel/sched/syscalls.c).
-fn may_leave_sched_idle() -> io::Result<bool> {
+///
+/// # Errors
+///
+/// What capget(2) says.
+pub fn may_leave_sched_idle() -> io::Result<bool> {
     let privileged = capabilities(None)?
         .effective
         .contains(CapabilitySet::SYS_NICE);
@@ -215,11 +227,100 @@ fn may_leave_sched_idle() -> io::Result<bool> {
     Ok(privileged || limit.is_none_or(|limit| limit >= 20))
 }
 
-fn set_policy(policy: libc::c_int) -> io::Result<()> {
+/// Makes `thread` (0: the calling one) an ordinary or a SCHED_IDLE one.
+///
+/// # Errors
+///
+/// What sched_setscheduler(2) says.
+pub fn set_policy(thread: libc::pid_t, policy: libc::c_int) -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: 0 is the calling thread, and the parameters are read only during the call.
-    match unsafe { libc::sched_setscheduler(0, policy, &parameters) } {
+    // SAFETY: the parameters are read only during the call.
+    match unsafe { libc::sched_setscheduler(thread, policy, &parameters) } {
         0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `struct sched_attr` in its first version (include/uapi/linux/sched/types.h).
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// The shortest turn that can be asked for (`__setparam_fair`, kernel/sched/syscalls.c).
+const SLICE_MIN: Duration = Duration::from_micros(100);
+
+/// Below 0 a thread weighs more; each step a quarter (`sched_prio_to_weight`, kernel/sched/core.c).
+const NICE_PROMPT: i32 = -10;
+/// `SCHED_FLAG_RESET_ON_FORK`: what it starts is ordinary again.
+const RESET_ON_FORK: u64 = 1;
+
+/// Makes `thread` (0: the calling one) an ordinary one that gets its turn before others: it weighs
+/// ten times as much, and its turns are short (before Linux 6.12 those of all).
+///
+/// # Errors
+///
+/// What sched_setattr(2) says: `EPERM` without CAP_SYS_NICE.
+pub fn set_prompt(thread: libc::pid_t) -> io::Result<()> {
+    let attr = SchedAttr {
+        size: size_of::<SchedAttr>() as u32,
+        policy: libc::SCHED_OTHER as u32,
+        flags: RESET_ON_FORK,
+        nice: NICE_PROMPT,
+        priority: 0,
+        runtime: SLICE_MIN.as_nanos() as u64,
+        deadline: 0,
+        period: 0,
+    };
+    // SAFETY: the structure says how long it is, and is read only during the call.
+    let outcome = unsafe { libc::syscall(libc::SYS_sched_setattr, thread, &raw const attr, 0) };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Makes `thread` (0: the calling one) one that runs before all ordinary ones, SCHED_FIFO with
+/// `priority`; for one that does next to nothing, or for a moment.
+///
+/// # Errors
+///
+/// What sched_setscheduler(2) says: `EPERM` without CAP_SYS_NICE or RLIMIT_RTPRIO.
+pub fn set_first(thread: libc::pid_t, priority: i32) -> io::Result<()> {
+    let parameters = libc::sched_param {
+        sched_priority: priority,
+    };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the parameters are read only during the call.
+    match unsafe { libc::sched_setscheduler(thread, policy, &parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The time that `thread`, one of this process, has run to this moment. (Its schedstat in /proc is as
+/// old as the last tick while it runs.)
+///
+/// # Errors
+///
+/// `EINVAL` if there is no such thread.
+pub fn runtime(thread: libc::pid_t) -> io::Result<Duration> {
+    // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED (include/linux/posix-timers_types.h)
+    let clock = !thread << 3 | 4 | 2;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes `time` and nothing else.
+    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
+        0 => Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32)),
         _ => Err(io::Error::last_os_error()),
     }
 }

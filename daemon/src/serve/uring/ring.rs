@@ -8,6 +8,7 @@
 )]
 
 use super::{
+    bell::{Bell, EventBell},
     entry::{Arrived, Commit, EntryIndex, Lost, QueueId},
     probe,
 };
@@ -15,7 +16,8 @@ use crate::error::{Error, Result};
 use io_uring::{IoUring, cqueue, opcode, squeue::Entry128, types};
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    sync::Arc,
 };
 use transport::wire::{UringCmd, UringCmdReq};
 
@@ -26,15 +28,22 @@ pub enum Event {
     Arrived(Arrived),
     /// The kernel has given an entry up.
     Lost(Lost),
-    /// The watched descriptor can be read.
+    /// The bell has rung.
     Woken {
-        /// The ring watches it no longer.
+        /// The ring listens to it no longer.
         last: bool,
     },
 }
 
 /// The ring of one queue: one thread uses it, the one that made it.
 pub trait Ring {
+    /// Whether the thread that commits is the one in which the kernel wakes the application: then it
+    /// matters how that thread is scheduled ([`Pace`](super::pace::Pace)).
+    const WAKES_APPLICATIONS: bool;
+
+    /// What wakes the thread that waits in this ring.
+    fn bell(&self) -> Arc<dyn Bell>;
+
     /// Gives an entry to the kernel; `buffers` are its header's and its payload's.
     ///
     /// # Errors
@@ -54,12 +63,12 @@ pub trait Ring {
     /// What io_uring_enter(2) says, if commands had to be submitted to make room.
     fn commit(&mut self, commit: Commit) -> io::Result<()>;
 
-    /// Watches `fd`: [`Event::Woken`] each time something can be read, until one says `last`.
+    /// Listens to the bell: [`Event::Woken`] each time it has rung, until one says `last`.
     ///
     /// # Errors
     ///
     /// What io_uring_enter(2) says, if commands had to be submitted to make room.
-    fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<()>;
+    fn listen(&mut self) -> io::Result<()>;
 
     /// Submits what has been given since, without waiting.
     ///
@@ -79,7 +88,7 @@ pub trait Ring {
     fn take_events(&mut self, events: &mut Vec<Event>);
 }
 
-/// `user_data` of the watched descriptor; an entry's is its index.
+/// `user_data` of the bell; an entry's is its index.
 const WATCH: u64 = u64::MAX;
 /// Where `len` lies in an SQE (`struct io_uring_sqe`, include/uapi/linux/io_uring.h), in bytes.
 const SQE_LEN_OFFSET: usize = 24;
@@ -90,6 +99,7 @@ const DEVICE: types::Fixed = types::Fixed(0);
 pub struct PrivateRing {
     uring: IoUring<Entry128, cqueue::Entry>,
     queue: QueueId,
+    bell: Arc<EventBell>,
     /// What REGISTER commands point to. The kernel reads them when it issues the command, which
     /// may be later than the submission.
     #[expect(clippy::vec_box, reason = "their addresses must not change")]
@@ -120,6 +130,7 @@ impl PrivateRing {
         Ok(Self {
             uring,
             queue,
+            bell: Arc::new(EventBell::new()?),
             buffers: Vec::with_capacity(depth),
         })
     }
@@ -150,6 +161,12 @@ impl PrivateRing {
 }
 
 impl Ring for PrivateRing {
+    const WAKES_APPLICATIONS: bool = true;
+
+    fn bell(&self) -> Arc<dyn Bell> {
+        Arc::clone(&self.bell) as Arc<dyn Bell>
+    }
+
     unsafe fn register(&mut self, entry: EntryIndex, buffers: [libc::iovec; 2]) -> io::Result<()> {
         let buffers = Box::new(buffers);
         let address = std::ptr::from_ref(&*buffers) as u64;
@@ -182,8 +199,9 @@ impl Ring for PrivateRing {
         unsafe { self.push(&command) }
     }
 
-    fn watch(&mut self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let poll = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), libc::POLLIN as u32)
+    fn listen(&mut self) -> io::Result<()> {
+        let bell = types::Fd(self.bell.as_fd().as_raw_fd());
+        let poll = opcode::PollAdd::new(bell, libc::POLLIN as u32)
             .multi(true)
             .build()
             .user_data(WATCH);

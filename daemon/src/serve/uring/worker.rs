@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Result},
     fuse::{OwnedExchange, Reply, ServeThread, Session, fulfil::fulfil},
 };
-use std::{collections::HashMap, io, os::fd::AsFd, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 /// One queue and what its thread knows of it.
 #[derive(Debug)]
@@ -65,9 +65,9 @@ impl<R: Ring> Worker<R> {
         let depth = memory.len();
         let mut worker = Self {
             queue,
+            mailbox: Arc::new(Mailbox::new(ring.bell())),
             ring,
             memory,
-            mailbox: Arc::new(Mailbox::new()?),
             blocked: HashMap::new(),
             ended: false,
             spare: Spare {
@@ -76,7 +76,11 @@ impl<R: Ring> Worker<R> {
                 detached: None,
                 nudges: Nudges::new(queue),
             },
-            pace: Pace::of_this_thread(),
+            pace: if R::WAKES_APPLICATIONS {
+                Pace::of_this_thread()
+            } else {
+                Pace::ordinary()
+            },
             events: Vec::with_capacity(depth + 1),
         };
         worker.register().map_err(enter_failed)?;
@@ -101,7 +105,7 @@ impl<R: Ring> Worker<R> {
         for entry in 0..self.memory.len() as u32 {
             self.memory.lend(EntryIndex(entry), &mut self.ring)?;
         }
-        self.ring.watch(self.mailbox.as_fd())?;
+        self.ring.listen()?;
         self.ring.submit()
     }
 
@@ -157,9 +161,7 @@ impl<R: Ring> Worker<R> {
                     self.finished(finished)?;
                 }
                 if last {
-                    self.ring
-                        .watch(self.mailbox.as_fd())
-                        .map_err(enter_failed)?;
+                    self.ring.listen().map_err(enter_failed)?;
                 }
                 Ok(())
             }

@@ -1,0 +1,136 @@
+//! Sleeping on a parking word (docs/protocol.md, 7).
+//!
+//! A private futex: the kernel program wakes it by an SQE, other threads of the daemon by futex(2).
+#![expect(
+    unsafe_code,
+    reason = "futex(2) on a word that only the transport crate may touch otherwise"
+)]
+
+use crate::{bpf::SharedMemory, serve::uring::bell::Bell};
+use std::{
+    fmt, io, ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use transport::{
+    layout::Park,
+    memory::Memory,
+    park::{ASLEEP, Rest, Sleeper, must_wake},
+};
+
+/// The longest sleep: for what nobody can tell the consumer, such as that the program is gone
+/// (protocol 6.7).
+const SLEEP_MAX: Duration = Duration::from_millis(100);
+
+/// Where one consumer sleeps, and the bell that wakes it.
+pub struct ParkBell {
+    memory: Arc<SharedMemory>,
+    consumer: u32,
+    rung: AtomicBool,
+}
+
+impl ParkBell {
+    /// That of `consumer`, if there is such a one.
+    pub fn new(memory: Arc<SharedMemory>, consumer: u32) -> Option<Self> {
+        memory.park(consumer)?;
+        Some(Self {
+            memory,
+            consumer,
+            rung: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it has rung since [`heard`](Bell::heard).
+    pub fn has_rung(&self) -> bool {
+        self.rung.load(Ordering::Acquire)
+    }
+
+    /// Sleeps until somebody wakes, unless there is work. For the consumer alone. May return for no
+    /// reason, and does after 100 ms. Returns whether it slept.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR`, if a signal came.
+    pub fn sleep(&self, has_work: impl Fn() -> bool) -> io::Result<bool> {
+        let park = self.park();
+        let mut sleeper = Sleeper::new(park);
+        if sleeper.rest(|| self.has_rung() || has_work()) == Rest::Work {
+            return Ok(false);
+        }
+        let slept = wait(park);
+        sleeper.wake_up();
+        match slept {
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => Err(error),
+            // Woken, somebody woke before the sleep (EAGAIN), or the time is over.
+            _ => Ok(true),
+        }
+    }
+
+    fn park(&self) -> &Park {
+        self.memory
+            .park(self.consumer)
+            .expect("`new` has looked it up")
+    }
+}
+
+impl Bell for ParkBell {
+    fn ring(&self) {
+        // Before the swap in `must_wake`: the sleeper's last look comes after its own swap.
+        self.rung.store(true, Ordering::Release);
+        let park = self.park();
+        if must_wake(park) {
+            wake(park);
+        }
+    }
+
+    fn heard(&self) {
+        self.rung.swap(false, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for ParkBell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParkBell")
+            .field("consumer", &self.consumer)
+            .field("rung", &self.rung)
+            .finish_non_exhaustive()
+    }
+}
+
+fn wait(park: &Park) -> io::Result<()> {
+    let timeout = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: SLEEP_MAX.subsec_nanos().into(),
+    };
+    // SAFETY: the word, the first of the line, is mapped while `park` is borrowed; the kernel only
+    // compares it. The time is read during the call.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            ptr::from_ref(park).cast::<u32>(),
+            libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
+            ASLEEP,
+            &raw const timeout,
+        )
+    };
+    match outcome {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn wake(park: &Park) {
+    // SAFETY: a private wake uses the address alone.
+    let woken = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            ptr::from_ref(park).cast::<u32>(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            1,
+        )
+    };
+    debug_assert!(woken >= 0, "FUTEX_WAKE of a mapped word cannot fail");
+}
