@@ -141,6 +141,8 @@ pub struct Report {
     pub wakes: u64,
     /// Corrupt values met by program and daemon, and lane entries dropped.
     pub corrupt: u64,
+    /// Sleeps of consumers that ended by their time limit although there was work.
+    pub rescued: u64,
     requests: Snapshot,
 }
 
@@ -161,7 +163,7 @@ impl Report {
     /// Commits are read before arrivals, so no request seems to have been answered before it came.
     pub fn of(observation: &Observation) -> Self {
         let mut totals = Totals::default();
-        let (mut wakes, mut corrupt) = (0, 0);
+        let (mut wakes, mut corrupt, mut rescued) = (0, 0, 0);
         for queue in observation.queues.iter() {
             let daemon = &queue.daemon;
             totals.commits += daemon.commits.read();
@@ -169,6 +171,7 @@ impl Report {
             totals.bytes_in += daemon.bytes_in.read();
             totals.bytes_out += daemon.bytes_out.read() + queue.program.bytes_out.read();
             corrupt += daemon.corrupt.read() + daemon.stale.read() + queue.program.corrupt.read();
+            rescued += daemon.rescued.read();
             wakes += queue.program.wakes.read();
             let program = counters::Snapshot::of(&queue.program);
             totals.answered += program.answered;
@@ -199,6 +202,7 @@ impl Report {
             s1: Answering::of(control),
             wakes,
             corrupt,
+            rescued,
             requests: observation.requests.snapshot(),
         }
     }
@@ -245,6 +249,7 @@ impl Report {
             "totals": self.totals.to_json(),
             "wakes": self.wakes,
             "corrupt": self.corrupt,
+            "rescued": self.rescued,
             "ops": ops,
         })
     }
@@ -316,12 +321,13 @@ impl fmt::Display for Report {
         }
         writeln!(
             f,
-            "in flight {}, bytes in {}, bytes out {}, wakes {}, corrupt values {}",
+            "in flight {}, bytes in {}, bytes out {}, wakes {}, corrupt values {}, rescued {}",
             self.totals.in_flight(),
             self.totals.bytes_in,
             self.totals.bytes_out,
             self.wakes,
-            self.corrupt
+            self.corrupt,
+            self.rescued
         )?;
         writeln!(f, "{}", self.s1)
     }

@@ -52,8 +52,11 @@ pub struct DaemonCounters {
     pub bytes_in: Counter,
     /// Payload bytes of replies.
     pub bytes_out: Counter,
+    /// Sleeps that ended by their time limit though there was work of which nobody had told (protocol
+    /// 6.7). 0 in a correct run.
+    pub rescued: Counter,
     /// Unused.
-    pub reserved: [Word; 7],
+    pub reserved: [Word; 6],
 }
 
 /// The statistics of one queue.

@@ -40,9 +40,9 @@ impl<'m> Sleeper<'m> {
         Rest::Sleep
     }
 
-    /// Says that the sleep is over, whatever ended it.
-    pub fn wake_up(&mut self) {
-        self.park.0.announce(AWAKE);
+    /// Says that the sleep is over, whatever ended it. Whether a producer had said so before.
+    pub fn wake_up(&mut self) -> bool {
+        self.park.0.announce(AWAKE) == AWAKE
     }
 }
 

@@ -104,6 +104,9 @@ pub fn on_completion<M: Memory>(
         TagKind::Entry => {}
         TagKind::Wake | TagKind::Nudge => {
             count.wake_completions.add(1);
+            if event.res < 0 {
+                count.corrupt.add(1);
+            }
             if completion.may_be_dealt_with() {
                 completion.dealt_with();
             }
@@ -288,8 +291,9 @@ impl<M: Memory> Waker<'_, M> {
             queue: self.queue,
             slot: crate::index::SlotIndex(consumer as u16),
         };
-        if let Ok(room) = SqWriter::attach(self.own).reserve() {
-            room.publish(&sqe(tag));
+        match SqWriter::attach(self.own).reserve() {
+            Ok(room) => room.publish(&sqe(tag)),
+            Err(_) => self.count.corrupt.add(1),
         }
     }
 }

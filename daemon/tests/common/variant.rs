@@ -296,6 +296,12 @@ macro_rules! for_every_daemon_variant {
         );
         variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
         variant_tests!(
+            shm_kernel_copy_strict,
+            Variant::SHM_KERNEL_COPY,
+            $runner,
+            $tests
+        );
+        variant_tests!(
             shm_passthrough_strict,
             Variant::SHM_PASSTHROUGH,
             $runner,
@@ -311,6 +317,12 @@ macro_rules! for_every_transport {
         variant_tests!(splice_copy_strict, Variant::SPLICE_COPY, $runner, $tests);
         variant_tests!(uring_copy_strict, Variant::URING_COPY, $runner, $tests);
         variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
+        variant_tests!(
+            shm_kernel_copy_strict,
+            Variant::SHM_KERNEL_COPY,
+            $runner,
+            $tests
+        );
     };
 }
 
@@ -318,6 +330,12 @@ macro_rules! for_every_transport {
 macro_rules! for_every_shm_variant {
     ($runner:ident, $tests:tt) => {
         variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
+        variant_tests!(
+            shm_kernel_copy_strict,
+            Variant::SHM_KERNEL_COPY,
+            $runner,
+            $tests
+        );
         variant_tests!(
             shm_passthrough_strict,
             Variant::SHM_PASSTHROUGH,

@@ -49,24 +49,30 @@ impl ParkBell {
     }
 
     /// Sleeps until somebody wakes, unless there is work. For the consumer alone. May return for no
-    /// reason, and does after 100 ms. Returns whether it slept.
+    /// reason, and does after 100 ms.
     ///
     /// # Errors
     ///
     /// `EINTR`, if a signal came.
-    pub fn sleep(&self, has_work: impl Fn() -> bool) -> io::Result<bool> {
+    pub fn sleep(&self, has_work: impl Fn() -> bool) -> io::Result<Slept> {
         let park = self.park();
         let mut sleeper = Sleeper::new(park);
-        if sleeper.rest(|| self.has_rung() || has_work()) == Rest::Work {
-            return Ok(false);
+        let has_work = || self.has_rung() || has_work();
+        if sleeper.rest(has_work) == Rest::Work {
+            return Ok(Slept::Not);
         }
-        let slept = wait(park);
-        sleeper.wake_up();
-        match slept {
-            Err(error) if error.raw_os_error() == Some(libc::EINTR) => Err(error),
-            // Woken, somebody woke before the sleep (EAGAIN), or the time is over.
-            _ => Ok(true),
-        }
+        // Work is published before its consumer is woken. So whoever has just published is about to
+        // wake; if nobody does for as long again, nobody will.
+        let slept = match wait(park) {
+            Ok(Wait::TimedOut) if has_work() => wait(park),
+            Ok(_) => Ok(Wait::Woken),
+            interrupted => interrupted,
+        };
+        let woken = sleeper.wake_up();
+        Ok(match slept? {
+            Wait::TimedOut if !woken => Slept::Rescued,
+            _ => Slept::Well,
+        })
     }
 
     fn park(&self) -> &Park {
@@ -100,7 +106,26 @@ impl fmt::Debug for ParkBell {
     }
 }
 
-fn wait(park: &Park) -> io::Result<()> {
+/// How a sleep came about and ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slept {
+    /// There was work.
+    Not,
+    /// Somebody woke, or there was nothing to wake for.
+    Well,
+    /// There was work, and nobody woke.
+    Rescued,
+}
+
+/// How futex(2) returned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wait {
+    /// Woken, or the word had changed before the sleep.
+    Woken,
+    TimedOut,
+}
+
+fn wait(park: &Park) -> io::Result<Wait> {
     let timeout = libc::timespec {
         tv_sec: 0,
         tv_nsec: SLEEP_MAX.subsec_nanos().into(),
@@ -116,9 +141,14 @@ fn wait(park: &Park) -> io::Result<()> {
             &raw const timeout,
         )
     };
-    match outcome {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    if outcome == 0 {
+        return Ok(Wait::Woken);
+    }
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::ETIMEDOUT) => Ok(Wait::TimedOut),
+        Some(libc::EAGAIN) => Ok(Wait::Woken),
+        _ => Err(error),
     }
 }
 

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "the rings lie in given memory")]
 
 use super::{
-    parked::ParkBell,
+    parked::{ParkBell, Slept},
     poll_threads::Registrar,
     queue::Queue,
     setup::{Poller, Uring},
@@ -148,7 +148,11 @@ impl Ring for PolledRing {
             return Ok(());
         }
         self.queue.count().parks.add(1);
-        self.bell.sleep(|| self.queue.has_work()).map(drop)
+        if self.bell.sleep(|| self.queue.has_work())? == Slept::Rescued {
+            self.queue.count().rescued.add(1);
+            tracing::warn!(queue = self.queue.index().0, "a wake-up was lost");
+        }
+        Ok(())
     }
 
     fn take_events(&mut self, events: &mut Vec<Event>) {
