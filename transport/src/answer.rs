@@ -6,8 +6,8 @@
 
 use crate::{
     cache::{
-        ABSENT, ATTR_WORDS, CacheMemory, Found, Key, Kind, NAME_MAX, SharedKey, XATTR_NAME_MAX,
-        find, find_among,
+        ABSENT, ATTR_WORDS, CacheMemory, Found, Key, Kind, NAME_MAX, STATX_WORDS, SharedKey,
+        XATTR_NAME_MAX, find, find_among,
     },
     lookups::{self, LookupRef},
     slot::{Arrived, Reply},
@@ -24,6 +24,7 @@ const ENTRY_WORDS: usize = 5;
 const ATTR_HEAD: usize = 2;
 const ENTRY_LEN: u32 = 128;
 const ATTR_LEN: u32 = 104;
+const STATX_LEN: u32 = 288;
 
 /// What is known of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,11 +62,14 @@ pub fn denied<M: CacheMemory>(
 }
 
 /// The opcodes that may be answered.
+///
+/// READLINK, READ and READDIR are not among them: they move access times. STATFS is not, for nothing tells
+/// when blocks are taken. FLUSH is not: it reports errors of writing back, and releases locks.
 #[inline(always)]
 pub const fn may_answer(opcode: Opcode) -> bool {
     matches!(
         opcode,
-        Opcode::LOOKUP | Opcode::GETATTR | Opcode::READLINK | Opcode::GETXATTR | Opcode::LISTXATTR
+        Opcode::LOOKUP | Opcode::GETATTR | Opcode::STATX | Opcode::GETXATTR | Opcode::LISTXATTR
     )
 }
 
@@ -89,15 +93,9 @@ pub fn answer<M: CacheMemory>(
     match opcode {
         Opcode::LOOKUP => lookup(memory, nodeid, arrived.payload_len(), payload),
         Opcode::GETATTR => getattr(memory, nodeid, payload),
-        Opcode::READLINK => whole_body(memory, Kind::Link, nodeid, None, payload),
+        Opcode::STATX => statx(memory, nodeid, payload),
         Opcode::GETXATTR => getxattr(memory, nodeid, arrived, payload),
-        Opcode::LISTXATTR => whole_body(
-            memory,
-            Kind::Xattrs,
-            nodeid,
-            Some(size_wanted(arrived)),
-            payload,
-        ),
+        Opcode::LISTXATTR => listxattr(memory, nodeid, arrived, payload),
         _ => Known::Nothing,
     }
 }
@@ -112,11 +110,12 @@ fn name_of(payload: &[Word], payload_len: u32, max: usize) -> Option<SharedKey<'
     })
 }
 
+/// The fact of this kind about an inode.
 #[inline(always)]
-fn attributes<M: CacheMemory>(memory: &M, nodeid: u64) -> Option<Found<'_>> {
+fn about<M: CacheMemory>(memory: &M, kind: Kind, nodeid: u64) -> Option<Found<'_>> {
     let name = SharedKey { words: &[], len: 0 };
     let key = Key {
-        kind: Kind::Attr,
+        kind,
         nodeid,
         name: &name,
         len: 0,
@@ -126,7 +125,7 @@ fn attributes<M: CacheMemory>(memory: &M, nodeid: u64) -> Option<Found<'_>> {
 
 #[inline(always)]
 fn getattr<M: CacheMemory>(memory: &M, nodeid: u64, payload: &[Word]) -> Known {
-    let (Some(found), Some(copy)) = (attributes(memory, nodeid), Copy::of(payload)) else {
+    let (Some(found), Some(copy)) = (about(memory, Kind::Attr, nodeid), Copy::of(payload)) else {
         return Known::Nothing;
     };
     copy.take(&found, ATTR_WORDS);
@@ -136,6 +135,24 @@ fn getattr<M: CacheMemory>(memory: &M, nodeid: u64, payload: &[Word]) -> Known {
     copy.put(payload, 0, ATTR_WORDS);
     found.mark_used();
     Known::Answer(Reply::Body(ATTR_LEN))
+}
+
+#[inline(always)]
+fn statx<M: CacheMemory>(memory: &M, nodeid: u64, payload: &[Word]) -> Known {
+    let (Some(found), Some(copy)) = (about(memory, Kind::Statx, nodeid), Copy::of(payload)) else {
+        return Known::Nothing;
+    };
+    copy.take(&found, STATX_WORDS);
+    if !found.is_true(memory) {
+        return Known::Untrue;
+    }
+    copy.put(payload, 0, STATX_WORDS);
+    let reserved = payload.get(STATX_WORDS..STATX_LEN as usize / 8);
+    for word in reserved.unwrap_or_default() {
+        word.set(0);
+    }
+    found.mark_used();
+    Known::Answer(Reply::Body(STATX_LEN))
 }
 
 /// The entry's inode is one fact, its attributes another: an entry is answered only with attributes
@@ -163,7 +180,8 @@ fn lookup<M: CacheMemory>(memory: &M, parent: u64, payload_len: u32, payload: &[
         entry.mark_used();
         return no_entry(payload, valid, valid_nsec);
     }
-    let (Some(attributes), Some(copy)) = (attributes(memory, child), Copy::of(payload)) else {
+    let (Some(attributes), Some(copy)) = (about(memory, Kind::Attr, child), Copy::of(payload))
+    else {
         return Known::Nothing;
     };
     copy.take(&attributes, ATTR_WORDS);
@@ -231,41 +249,28 @@ fn getxattr<M: CacheMemory>(
         len: name.len,
     };
     match find(memory, &key) {
-        Some(found) => body_of(memory, &found, Some(size_wanted(arrived)), payload),
+        Some(found) => value_of(memory, &found, size_wanted(arrived), payload),
         None => Known::Nothing,
     }
 }
 
 #[inline(always)]
-fn whole_body<M: CacheMemory>(
+fn listxattr<M: CacheMemory>(
     memory: &M,
-    kind: Kind,
     nodeid: u64,
-    size: Option<u32>,
+    arrived: &Arrived<'_>,
     payload: &[Word],
 ) -> Known {
-    let name = SharedKey { words: &[], len: 0 };
-    let key = Key {
-        kind,
-        nodeid,
-        name: &name,
-        len: 0,
-    };
-    match find(memory, &key) {
-        Some(found) => body_of(memory, &found, size, payload),
+    match about(memory, Kind::Xattrs, nodeid) {
+        Some(found) => value_of(memory, &found, size_wanted(arrived), payload),
         None => Known::Nothing,
     }
 }
 
-/// A body as it is; with a `size`, as getxattr(2) has it: 0 asks for the length, and less than the
-/// length is too little.
+/// A value for a caller with room for `size` bytes, as getxattr(2) has it: 0 asks for the length, and
+/// less than the length is too little.
 #[inline(always)]
-fn body_of<M: CacheMemory>(
-    memory: &M,
-    found: &Found<'_>,
-    size: Option<u32>,
-    payload: &[Word],
-) -> Known {
+fn value_of<M: CacheMemory>(memory: &M, found: &Found<'_>, size: u32, payload: &[Word]) -> Known {
     let len = found.body_len();
     let Some(copy) = Copy::of(payload) else {
         return Known::Nothing;
@@ -279,13 +284,13 @@ fn body_of<M: CacheMemory>(
         return Known::Answer(Reply::Errno(ENODATA));
     }
     match size {
-        Some(0) => {
+        0 => {
             if let Some(first) = payload.first() {
                 first.set(u64::from(len));
             }
             Known::Answer(Reply::Body(8))
         }
-        Some(size) if size < len => Known::Answer(Reply::Errno(ERANGE)),
+        _ if size < len => Known::Answer(Reply::Errno(ERANGE)),
         _ => {
             copy.put(payload, 0, BODY_WORDS);
             Known::Answer(Reply::Body(len))

@@ -8,7 +8,7 @@
 //!  +------------------+-------+------+---------------+--------------+---------------------------+
 //!  name       the entry's inode, who counts it, validity (4 words); then the name
 //!  attributes the reply to GETATTR (13 words)
-//!  link       where a symlink leads
+//!  statx      the reply to STATX, up to the zeroes at its end (22 words)
 //!  xattr      the attribute's name (4 words); then its value
 //!  xattrs     the names
 //! ```
@@ -33,13 +33,15 @@ const NAME_BODY: usize = 4;
 pub const NAME_MAX: usize = (FACT_WORDS - HEAD - NAME_BODY) * 8;
 /// Words of the reply to GETATTR.
 pub const ATTR_WORDS: usize = 13;
+/// Words of the reply to STATX, without the reserved ones at its end, which are zeroes.
+pub const STATX_WORDS: usize = 22;
 /// Words of the name of an extended attribute.
 const XATTR_KEY: usize = 4;
 /// Longest name of an extended attribute that is cached, in bytes.
 pub const XATTR_NAME_MAX: usize = XATTR_KEY * 8;
 /// Longest value of an extended attribute that is cached, in bytes.
 pub const XATTR_VALUE_MAX: usize = (FACT_WORDS - HEAD - XATTR_KEY) * 8;
-/// Longest target of a symlink, and longest list of attributes' names, in bytes.
+/// Longest list of attributes' names, in bytes.
 pub const BODY_MAX: usize = (FACT_WORDS - HEAD) * 8;
 
 /// What a fact is about.
@@ -50,8 +52,8 @@ pub enum Kind {
     Name = 1,
     /// Attributes of an inode.
     Attr = 2,
-    /// Where a symlink leads.
-    Link = 3,
+    /// The same as statx(2) has them.
+    Statx = 3,
     /// An extended attribute of an inode, or that it has none of the name.
     Xattr = 4,
     /// The names of an inode's extended attributes.
@@ -67,7 +69,7 @@ impl Kind {
         match self {
             Self::Name | Self::Denied => (HEAD + NAME_BODY, FACT_WORDS - HEAD - NAME_BODY),
             Self::Xattr => (HEAD, XATTR_KEY),
-            Self::Attr | Self::Link | Self::Xattrs => (HEAD, 0),
+            Self::Attr | Self::Statx | Self::Xattrs => (HEAD, 0),
         }
     }
 
@@ -306,7 +308,7 @@ pub fn encode(
     let room = match key.kind {
         Kind::Name | Kind::Denied => NAME_BODY,
         Kind::Xattr => FACT_WORDS - HEAD - XATTR_KEY,
-        Kind::Attr | Kind::Link | Kind::Xattrs => FACT_WORDS - HEAD,
+        Kind::Attr | Kind::Statx | Kind::Xattrs => FACT_WORDS - HEAD,
     };
     let body_bytes = if body_len == ABSENT {
         0

@@ -5,7 +5,6 @@
 //! | --- | --- | --- |
 //! | a name in a directory, or that there is none | the directory | the directory's lock was free once, between stamp and look |
 //! | attributes | the inode | |
-//! | target of a symlink | the inode | |
 //! | an extended attribute, or their names | the inode | |
 //!
 //! *The directory's lock.* The lower file system says that a directory changes while it holds the
@@ -20,7 +19,7 @@ use crate::{answers::Answers, fuse::Errno};
 use rustix::fs::{OFlags, SeekFrom, Statx};
 use std::{ffi::CStr, mem::MaybeUninit, sync::Arc};
 use transport::{
-    cache::{ABSENT, Key, Kind},
+    cache::{ABSENT, Key, Kind, STATX_WORDS},
     generation::Stamp,
 };
 
@@ -79,6 +78,20 @@ impl Passthrough {
         let out = attr::attr_out(self.attr(inode, stat), self.ttl());
         let body = bytemuck::bytes_of(&out);
         let key = key(Kind::Attr, inode.nodeid(), &[]);
+        answers.fill(&key, stamps, body, body.len() as u32);
+    }
+
+    /// As [`fill_attributes`](Self::fill_attributes), as statx(2) has them.
+    pub(super) fn fill_statx(&self, inode: &Inode, stamps: Option<Stamps>, stat: &Statx) {
+        let (Some(answers), Some(stamps)) = (self.answers_about(inode), stamps) else {
+            return;
+        };
+        let out = attr::statx_out(inode, stat, self.ttl());
+        let (body, reserved) = bytemuck::bytes_of(&out).split_at(STATX_WORDS * 8);
+        if !inode.matches(stat) || reserved.iter().any(|byte| *byte != 0) {
+            return;
+        }
+        let key = key(Kind::Statx, inode.nodeid(), &[]);
         answers.fill(&key, stamps, body, body.len() as u32);
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Passthrough, attr,
+    facts::Stamps,
     inode::Inode,
     privileges::{changing, has_suid_or_sgid, sgid_group, supplementary},
     proc_fd, sys,
@@ -31,7 +32,8 @@ impl Passthrough {
         } = exchange.arg()?;
         let nodeid = exchange.header().nodeid;
         let fh = getattr_flags.contains(GetattrFlags::FH).then_some(fh);
-        let (inode, stat) = self.stat(nodeid, fh)?;
+        let (inode, stat, stamps) = self.stat(nodeid, fh)?;
+        self.fill_attributes(&inode, stamps, &stat);
         exchange.reply(&self.attr_out(&inode, &stat))
     }
 
@@ -42,7 +44,8 @@ impl Passthrough {
         } = exchange.arg()?;
         let nodeid = exchange.header().nodeid;
         let fh = getattr_flags.contains(GetattrFlags::FH).then_some(fh);
-        let (inode, stat) = self.stat(nodeid, fh)?;
+        let (inode, stat, stamps) = self.stat(nodeid, fh)?;
+        self.fill_statx(&inode, stamps, &stat);
         let ttl = self.attr_validity(&inode);
         exchange.reply(&attr::statx_out(&inode, &stat, ttl))
     }
@@ -154,8 +157,13 @@ impl Passthrough {
         })
     }
 
-    /// The attributes of an inode, by an open file of it if there is one.
-    fn stat(&self, nodeid: u64, fh: Option<u64>) -> Result<(Arc<Inode>, Statx), Errno> {
+    /// The attributes of an inode, by an open file of it if there is one, and the stamps that were
+    /// taken before.
+    fn stat(
+        &self,
+        nodeid: u64,
+        fh: Option<u64>,
+    ) -> Result<(Arc<Inode>, Statx, Option<Stamps>), Errno> {
         let inode = self.inode(nodeid)?;
         let stamps = self.stamps_of(&inode);
         self.watch(&inode, None);
@@ -164,8 +172,7 @@ impl Passthrough {
             Some(open) => self.lower.stat_fd(open.as_fd())?,
             None => self.lower.stat_fd(self.path_fd(&inode)?.as_fd())?,
         };
-        self.fill_attributes(&inode, stamps, &stat);
-        Ok((inode, stat))
+        Ok((inode, stat, stamps))
     }
 
     fn attr_out(&self, inode: &Inode, stat: &Statx) -> transport::wire::AttrOut {
