@@ -235,6 +235,11 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "answers",
+        what: "what kernel programs answer is what is below, and counted",
+        action: RootTests(&["--package", "shmfuse", "--test", "answers_root"]),
+    },
+    Step {
         name: "invariants",
         what: "the ring protocol's counters under random load on the real kernel",
         action: RootTests(&["--package", "shmfuse", "--test", "invariants_root"]),

@@ -1,0 +1,16 @@
+//! What kernel programs answer, on real mounts: that they do, and that it is never wrong
+//! (docs/protocol.md, section 8).
+
+#[macro_use]
+mod common;
+
+#[path = "answers_root/answered.rs"]
+mod answered;
+#[path = "answers_root/counted.rs"]
+mod counted;
+#[path = "answers_root/counting.rs"]
+mod counting;
+#[path = "answers_root/mistakes.rs"]
+mod mistakes;
+#[path = "answers_root/two_sides.rs"]
+mod two_sides;
