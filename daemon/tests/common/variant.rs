@@ -60,6 +60,8 @@ pub enum Cache {
     Strict,
     /// `--cache ttl=1`
     Ttl1,
+    /// `--cache coherent`
+    Coherent,
 }
 
 /// One way to mount.
@@ -129,6 +131,14 @@ impl Variant {
         self
     }
 
+    /// The same with names and attributes believed until they are revoked.
+    pub fn coherent(mut self) -> Self {
+        if let Self::Daemon { cache, .. } = &mut self {
+            *cache = Cache::Coherent;
+        }
+        self
+    }
+
     /// As in the names of the tests.
     pub fn name(self) -> String {
         match self {
@@ -154,6 +164,7 @@ impl Variant {
         let cache = match cache {
             Cache::Strict => "strict",
             Cache::Ttl1 => "ttl=1",
+            Cache::Coherent => "coherent",
         };
         let (data, kept): (&str, &[&str]) = match data {
             Data::Copy => ("copy", &[]),
@@ -184,7 +195,7 @@ impl Variant {
         matches!(
             self,
             Self::Daemon {
-                cache: Cache::Ttl1,
+                cache: Cache::Ttl1 | Cache::Coherent,
                 ..
             }
         )

@@ -180,6 +180,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 15,
     },
     Step {
+        name: "coherence",
+        what: "changes below the mount: every kind, lost reports, two mounts, at random",
+        action: RootTests(&["--package", "shmfuse", "--test", "coherence_root"]),
+        limit_minutes: 15,
+    },
+    Step {
         name: "requests",
         what: "which requests the kernel sends, and privileges of files that are written",
         action: RootTests(&["--package", "shmfuse", "--test", "requests_root"]),

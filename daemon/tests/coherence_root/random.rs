@@ -1,0 +1,267 @@
+//! Writers that work through the mounts and below in turns, readers that look through the mounts: what
+//! they see is what the lower directory could have said since the look began (strict), or since a
+//! [`BOUND`] before (coherent).
+//!
+//! `SHMFUSE_SOAK_SECONDS` says how long on each variant, 2 by default; `SHMFUSE_SEED` with which seed.
+//! Seeds of failures are kept in [`KEPT`], and run first.
+
+use super::slots::{Kind, Sight};
+use crate::common::{TestMount, Variant, Watchdog, child::Forked, mount::temp_dir, wait_until};
+use std::{
+    collections::VecDeque,
+    env, fs,
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+/// How long what is seen may be behind with `--cache coherent`. The revoker takes milliseconds; the
+/// machine may be busy.
+const BOUND: Duration = Duration::from_secs(5);
+/// Seeds that once failed.
+const KEPT: &[u64] = &[];
+const READERS: usize = 2;
+
+fn seconds() -> Duration {
+    let text = env::var("SHMFUSE_SOAK_SECONDS");
+    let seconds = text.map_or(2, |text| {
+        text.parse().expect("SHMFUSE_SOAK_SECONDS: a number")
+    });
+    Duration::from_secs(seconds)
+}
+
+/// splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// How far each slot is, in a file that all processes have open.
+struct Progress(File);
+
+#[derive(Clone, Copy)]
+enum Mark {
+    Begun = 0,
+    Done = 1,
+}
+
+impl Progress {
+    fn at(slot: usize, mark: Mark) -> u64 {
+        (slot as u64 * 2 + mark as u64) * 8
+    }
+
+    fn set(&self, slot: usize, mark: Mark, state: u64) {
+        let at = Self::at(slot, mark);
+        self.0.write_all_at(&state.to_ne_bytes(), at).unwrap();
+    }
+
+    fn get(&self, slot: usize, mark: Mark) -> u64 {
+        let mut bytes = [0; 8];
+        self.0
+            .read_exact_at(&mut bytes, Self::at(slot, mark))
+            .unwrap();
+        u64::from_ne_bytes(bytes)
+    }
+}
+
+struct Plan {
+    /// Ways to each slot's directory: below, and through each mount.
+    ways: Vec<PathBuf>,
+    progress: Progress,
+    until: Instant,
+    bound: Duration,
+}
+
+impl Plan {
+    fn write(&self, mut random: Random, writer: usize) {
+        let own = |slot: &usize| slot % READERS == writer;
+        let slots: Vec<_> = (0..Kind::ALL.len()).filter(own).collect();
+        let mut states = vec![0; Kind::ALL.len()];
+        while Instant::now() < self.until {
+            let slot = slots[random.next() as usize % slots.len()];
+            let way = &self.ways[random.next() as usize % self.ways.len()];
+            let to = states[slot] + 1;
+            self.progress.set(slot, Mark::Begun, to);
+            self.advance(Kind::ALL[slot], way, to);
+            self.progress.set(slot, Mark::Done, to);
+            states[slot] = to;
+            match random.next() % 16 {
+                0 => std::thread::sleep(Duration::from_millis(random.next() % 20)),
+                1..8 => std::thread::yield_now(),
+                _ => {}
+            }
+        }
+    }
+
+    /// A mount that is behind may refuse what is possible below: it is tried until the bound is over.
+    fn advance(&self, kind: Kind, way: &Path, to: u64) {
+        let start = Instant::now();
+        loop {
+            match kind.advance(way, to) {
+                Ok(()) => return,
+                Err(error) if start.elapsed() < self.bound && is_of_staleness(&error) => {}
+                Err(error) => panic!("{kind:?} to {to} by {}: {error}", way.display()),
+            }
+        }
+    }
+
+    fn read(&self, mut random: Random) -> u64 {
+        let mut history: Vec<VecDeque<(Instant, u64)>> = vec![VecDeque::new(); Kind::ALL.len()];
+        let mut looks = 0;
+        while Instant::now() < self.until {
+            let slot = random.next() as usize % Kind::ALL.len();
+            let way = &self.ways[1 + random.next() as usize % (self.ways.len() - 1)];
+            let begin = Instant::now();
+            let done = self.progress.get(slot, Mark::Done);
+            let past = &mut history[slot];
+            past.push_back((begin, done));
+            // The newest state that was done a bound ago.
+            while past
+                .get(1)
+                .is_some_and(|(time, _)| begin - *time >= self.bound)
+            {
+                past.pop_front();
+            }
+            let first = match past.front() {
+                Some((time, state)) if begin - *time >= self.bound => *state,
+                _ => 0,
+            };
+            let sight = self.look(Kind::ALL[slot], way, random.next());
+            let last = self.progress.get(slot, Mark::Begun);
+            if let Some(sight) = sight {
+                let kind = Kind::ALL[slot];
+                assert!(
+                    sight.is_of(first, last),
+                    "{kind:?} by {}: {sight:?} is none of the states {first} to {last}",
+                    way.display()
+                );
+            }
+            looks += 1;
+        }
+        looks
+    }
+
+    /// `None` if a name led to what was replaced meanwhile.
+    fn look(&self, kind: Kind, way: &Path, choice: u64) -> Option<Sight> {
+        match kind.look(way, choice) {
+            Ok(sight) => Some(sight),
+            Err(error) if is_of_replacement(kind, &error) => None,
+            Err(error) => panic!("{kind:?} by {}: {error}", way.display()),
+        }
+    }
+}
+
+/// What a mount says that does not know yet what was done elsewhere.
+fn is_of_staleness(error: &io::Error) -> bool {
+    let known = [
+        nix::libc::ENOENT,
+        nix::libc::EEXIST,
+        nix::libc::ESTALE,
+        nix::libc::ENOTDIR,
+        nix::libc::EISDIR,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| known.contains(&code))
+}
+
+/// A name that always exists leads to an inode that is gone when it is looked at (ESTALE after one
+/// retry of the kernel's).
+fn is_of_replacement(kind: Kind, error: &io::Error) -> bool {
+    let replaced = matches!(kind, Kind::Replaced | Kind::Target);
+    replaced && error.raw_os_error() == Some(nix::libc::ESTALE)
+}
+
+fn what_is_seen_is_what_was_there(variant: Variant) {
+    let time = seconds();
+    let _watchdog = Watchdog::start("random", time * 3 + crate::common::LIMIT);
+    for &seed in KEPT {
+        run(variant, seed, Duration::from_secs(1));
+    }
+    let seed = env::var("SHMFUSE_SEED").map_or_else(
+        |_| {
+            u64::from(std::process::id()) << 32 | u64::from(Instant::now().elapsed().subsec_nanos())
+        },
+        |text| text.parse().expect("SHMFUSE_SEED: a number"),
+    );
+    run(variant, seed, time);
+}
+
+fn run(variant: Variant, seed: u64, time: Duration) {
+    eprintln!("{}: SHMFUSE_SEED={seed}", variant.name());
+    let one = TestMount::new(variant);
+    let two = TestMount::builder(variant).lower(one.lower()).mount();
+    for kind in Kind::ALL {
+        kind.prepare(one.lower());
+    }
+    let shared = temp_dir(crate::common::LowerFs::Memory);
+    let progress = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(shared.path().join("progress"))
+        .unwrap();
+    progress.set_len(Kind::ALL.len() as u64 * 16).unwrap();
+    let plan = Plan {
+        ways: [one.lower(), one.path(), two.path()]
+            .map(Path::to_owned)
+            .into(),
+        progress: Progress(progress),
+        until: Instant::now() + time,
+        bound: if variant.is_cached() {
+            BOUND
+        } else {
+            Duration::ZERO
+        },
+    };
+    let mut random = Random(seed);
+    let mut children = Vec::new();
+    for process in 0..READERS {
+        let (writer, reader) = (Random(random.next()), Random(random.next()));
+        children.push(Forked::start(|| plan.write(writer, process)));
+        children.push(Forked::start(|| {
+            let looks = plan.read(reader);
+            fs::write(shared.path().join(process.to_string()), looks.to_string()).unwrap();
+        }));
+    }
+    children.into_iter().for_each(Forked::join);
+    for (slot, kind) in Kind::ALL.into_iter().enumerate() {
+        let state = plan.progress.get(slot, Mark::Done);
+        for way in &plan.ways[1..] {
+            for choice in 0..4 {
+                let is_so = || {
+                    kind.look(way, choice)
+                        .is_ok_and(|sight| sight.is_of(state, state))
+                };
+                if variant.is_cached() {
+                    wait_until("the last state is seen", is_so);
+                } else {
+                    assert!(is_so(), "{kind:?} by {}, state {state}", way.display());
+                }
+            }
+        }
+    }
+    let moves: u64 = (0..Kind::ALL.len())
+        .map(|slot| plan.progress.get(slot, Mark::Done))
+        .sum();
+    let looks = (0..READERS)
+        .map(|process| fs::read_to_string(shared.path().join(process.to_string())).unwrap());
+    eprintln!(
+        "{}: {moves} moves, looks {:?}",
+        variant.name(),
+        looks.collect::<Vec<_>>()
+    );
+    two.finish();
+    one.finish();
+}
+
+for_strict_and_coherent!(on_long_variant, [what_is_seen_is_what_was_there]);
