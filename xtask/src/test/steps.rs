@@ -244,6 +244,7 @@ pub const STEPS: &[Step] = &[
         name: "answers",
         what: "what kernel programs answer is what is below, and counted",
         action: RootTests(&["--package", "shmfuse", "--test", "answers_root"]),
+        limit_minutes: 15,
     },
     Step {
         name: "invariants",
