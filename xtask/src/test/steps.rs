@@ -229,6 +229,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "docs",
+        what: "the commands in the documents, run as they stand there",
+        action: RootTests(&["--package", "shmfuse", "--test", "docs_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "observe",
         what: "what an operator sees of mounts: trace, top, metrics",
         action: RootTests(&["--package", "shmfuse", "--test", "observe_root"]),
