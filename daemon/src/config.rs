@@ -64,6 +64,9 @@ pub struct Config {
     pub deny: Vec<Denied>,
     /// Where numbers for Prometheus are told.
     pub metrics: Option<SocketAddr>,
+    /// Requests that take longer are served beside their queue, when it happens again; none given:
+    /// never.
+    pub slow_after: Option<Duration>,
     /// Slows lower operations down: for tests of what does not wait for them.
     pub lower_delay: Option<LowerDelay>,
 }
@@ -92,6 +95,7 @@ impl Config {
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
             deny: Vec::new(),
             metrics: None,
+            slow_after: Some(Duration::from_millis(2)),
             lower_delay: None,
             engine: Engine::Worker,
             poll_idle_ms: 1,

@@ -7,6 +7,8 @@ mod common;
 mod below;
 #[path = "sharing_root/owners.rs"]
 mod owners;
+#[path = "sharing_root/slow.rs"]
+mod slow;
 #[path = "sharing_root/special.rs"]
 mod special;
 #[path = "sharing_root/storm.rs"]

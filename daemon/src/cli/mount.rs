@@ -21,6 +21,7 @@ use std::{
     ffi::OsString,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// Options of `shmfuse mount`. Each long one is also an `-o` key.
@@ -112,6 +113,10 @@ pub struct MountArgs {
     /// number. What does not fit makes the queues less deep [default: a quarter of the machine's]
     #[arg(long, value_name = "BYTES", value_parser = values::memory)]
     pub memory_max: Option<u64>,
+    /// Requests that take longer than this (us, ms, s) go to threads of their own when it happens again,
+    /// so that others need not wait for a slow file; 0s: never
+    #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = values::time)]
+    pub slow_after: Duration,
     /// Slow lower operations down by a time (us, ms, s), those on files of some names only (for tests)
     #[arg(long, value_name = "TIME[:NAME]", hide = true, value_parser = values::delay)]
     pub lower_delay: Option<LowerDelay>,
@@ -291,6 +296,7 @@ impl Parsed {
             s1_entries: args.s1_entries,
             deny: args.deny,
             metrics: args.metrics,
+            slow_after: Some(args.slow_after).filter(|time| !time.is_zero()),
             lower_delay: args.lower_delay,
         })
     }

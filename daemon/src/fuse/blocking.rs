@@ -1,4 +1,4 @@
-//! Threads for requests that wait for another application (locks).
+//! Threads for requests that wait for another application (locks), or that are known to take long.
 //!
 //! Nothing waits for these threads. They are made on demand, up to a bound, and end when idle.
 //! There is no queue: a request that had to wait for a thread could be the very one that the

@@ -47,6 +47,8 @@ pub struct Counters {
     pub malformed: Counter,
     /// INTERRUPTs.
     pub interrupts: Counter,
-    /// Requests that may block, refused with `ENOLCK` since there was no thread for them.
+    /// Requests that were served beside their queue: those that may block, and slow ones.
+    pub served_beside: Counter,
+    /// Those of them that were refused, since there was no thread for them.
     pub blocking_refused: Counter,
 }

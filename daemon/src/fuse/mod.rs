@@ -14,6 +14,7 @@
 //! | [`backing`] | backing ids: lower files the kernel reads and writes by itself |
 //! | [`thread`] | what a serving thread carries: interruption |
 //! | [`blocking`] | threads for requests that wait for another application |
+//! | [`slow`] | requests that take long, and are served beside their queue |
 //! | [`interrupt`] | INTERRUPT: who is to be woken, and until when |
 //! | [`pipe`] | a pipe as splice(2) needs it |
 //! | [`counters`] | what happened that is not seen in replies |
@@ -36,6 +37,7 @@ pub mod notify;
 pub mod owned;
 pub mod pipe;
 pub mod session;
+pub mod slow;
 #[cfg(test)]
 pub mod testing;
 pub mod thread;

@@ -3,7 +3,7 @@
 use super::{
     Answer, Backing, Body, Device, Errno, Exchange, FileSystem, Negotiated, OwnedExchange, Reply,
     ServeThread,
-    blocking::BlockingPool,
+    blocking::{self, BlockingPool},
     capabilities::Wishes,
     counters::Counters,
     fulfil::fulfil,
@@ -11,6 +11,7 @@ use super::{
     kick::KickHandle,
     negotiate,
     pipe::Pipe,
+    slow::{self, SlowKinds, Watch},
 };
 use crate::{
     answers::AnswerMemory,
@@ -26,6 +27,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 use transport::wire::{
     BatchForgetIn, ForgetIn, ForgetOne, InHeader, InitFlags, InitIn, InitOut, InterruptIn,
@@ -42,6 +44,7 @@ pub struct Session {
     negotiated: Negotiated,
     interrupts: Interrupts,
     blocking: BlockingPool,
+    slow: SlowKinds,
     counters: Counters,
     stopping: AtomicBool,
     destroyed: AtomicBool,
@@ -86,6 +89,7 @@ impl Session {
         tracing::debug!(?negotiated, kind = agreement.kind.name(), "INIT");
         fs.init(&negotiated);
         Arc::clone(&fs).mounted(&device)?;
+        let slow_after = config.slow_after;
         Ok(Arc::new(Self {
             device,
             fs,
@@ -94,6 +98,7 @@ impl Session {
             negotiated,
             interrupts: Interrupts::default(),
             blocking: BlockingPool::default(),
+            slow: SlowKinds::new(slow_after),
             counters: Counters::default(),
             stopping: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
@@ -140,9 +145,26 @@ impl Session {
         &self.counters
     }
 
-    /// Whether this request must be served by [`serve_blocking`](Self::serve_blocking).
+    /// Whether this request is to be served by [`serve_blocking`](Self::serve_blocking): it may wait
+    /// for another application, or requests of its kind have taken long. Half of the threads are for
+    /// the first.
     pub fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool {
-        !is_of_session(header.opcode) && self.fs.may_block(header, fixed)
+        if is_of_session(header.opcode) {
+            return false;
+        }
+        let slow =
+            || self.slow.is_slow(header) && self.blocking.threads() < blocking::THREADS_MAX / 2;
+        self.fs.may_block(header, fixed) || slow()
+    }
+
+    /// To be called before a request is served on the thread of its queue.
+    pub fn watch(&self, header: &InHeader) -> Option<Watch> {
+        self.slow.begin(header)
+    }
+
+    /// The request has been served, its reply is complete.
+    pub fn watched(&self, watch: Option<Watch>) {
+        self.slow.end(watch);
     }
 
     /// Answers one request on the calling thread. A panic of the file system becomes `EIO`.
@@ -167,7 +189,10 @@ impl Session {
         C: FnOnce(OwnedExchange, Reply) + Send + 'static,
     {
         let session = Arc::clone(self);
+        self.counters.served_beside.count();
         self.blocking.submit(Box::new(move |thread| {
+            let header = *exchange.header();
+            let start = Instant::now();
             let answer = thread.and_then(|thread| {
                 let kick = KickHandle::of_this_thread()?;
                 let unique = exchange.header().unique;
@@ -181,9 +206,10 @@ impl Session {
                 let opcode = exchange.header().opcode;
                 session.counters.blocking_refused.count();
                 tracing::warn!(%opcode, %error, "a request that may block is refused");
-                Err(Errno::NOLCK)
+                Err(slow::refusal_of(opcode))
             });
             let reply = fulfil(answer, &mut exchange);
+            session.slow.end_beside(&header, start.elapsed());
             complete(exchange, reply);
         }));
     }

@@ -115,8 +115,10 @@ fn serve_one(
         return detach(session, channel, request, buffer.payload(request));
     }
     let mut exchange = buffer.exchange(request);
+    let watch = session.watch(&header);
     let answer = session.serve(thread, &mut exchange);
     let reply = fulfil(answer, &mut exchange);
+    session.watched(watch);
     after_send(buffer.send(channel, reply, header.unique), &header);
 }
 

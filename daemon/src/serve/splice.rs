@@ -161,8 +161,10 @@ impl Channel {
             space: &mut self.buffer.space()[WRITE_HEAD..],
             counters: self.session.counters(),
         };
+        let watch = self.session.watch(request.header());
         let answer = self.session.serve(thread, &mut exchange);
         let reply = fulfil(answer, &mut exchange);
+        self.session.watched(watch);
         let left = exchange.data.left_in_pipe();
         let header = request.header();
         after_send(self.buffer.send(&self.device, reply, header.unique), header);
@@ -189,10 +191,13 @@ impl Channel {
             return Ok(Pipes::Empty);
         }
         let mut exchange = self.buffer.exchange(&request);
+        let watch = self.session.watch(&header);
         let answer = self.session.serve(thread, &mut exchange);
         let counters = self.session.counters();
         let mut pipes = Pipes::Empty;
-        match fill(&self.data, &answer) {
+        let filled = fill(&self.data, &answer);
+        self.session.watched(watch);
+        match filled {
             Filled::With(count) => {
                 counters.reads_spliced.count();
                 return Ok(self.send_piped(count, &header));

@@ -183,8 +183,10 @@ impl<R: Ring> Worker<R> {
         }
         let payload = self.memory.payload(&mut owed);
         let mut exchange = EntryExchange::new(&request, payload);
+        let watch = session.watch(&request.header);
         let answer = session.serve(thread, &mut exchange);
         let reply = fulfil(answer, &mut exchange);
+        session.watched(watch);
         self.commit(owed, reply)
     }
 

@@ -1,0 +1,69 @@
+//! A slow lower file, and those who want something else.
+
+use crate::common::{TestMount, Variant, Watchdog, watchdog::wait_until};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::pread,
+};
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
+
+/// Readers of the slow file at a time: more than there are queues, or threads of classic.
+const READERS: usize = 6;
+
+/// As long as it must be to see that others were served meanwhile.
+const DELAY: &str = "700ms:slow";
+
+/// One READ; the page cache takes no part.
+fn read(file: &OwnedFd) {
+    #[repr(align(4096))]
+    struct Aligned([u8; 4096]);
+    let mut page = Box::new(Aligned([0; 4096]));
+    assert_eq!(pread(file, &mut page.0, 0), Ok(4096));
+}
+
+fn who_reads_a_slow_file_holds_up_nobody_else(variant: Variant) {
+    let _watchdog = Watchdog::start("a slow file", Duration::from_secs(60));
+    let mount = TestMount::builder(variant)
+        .args(&["--lower-delay", DELAY, "--threads", "2"])
+        .mount();
+    fs::write(mount.lower().join("slow"), [1; 4096]).unwrap();
+    fs::write(mount.lower().join("other"), "x").unwrap();
+    let flags = OFlags::RDONLY | OFlags::DIRECT;
+    let slow = openat(CWD, mount.path().join("slow"), flags, Mode::empty()).unwrap();
+    // The first is chance, the second is a habit.
+    read(&slow);
+    read(&slow);
+
+    let ended = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..READERS {
+            scope.spawn(|| {
+                read(&slow);
+                ended.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        wait_until("all are read", || waiting(&mount) >= READERS);
+        for _ in 0..50 {
+            fs::metadata(mount.path().join("other")).unwrap();
+        }
+        let ended = ended.load(Ordering::Relaxed);
+        assert_eq!(ended, 0, "{ended} slow reads ended before 50 quick calls");
+    });
+    drop(slow);
+    mount.finish();
+}
+
+/// Requests that the kernel waits for.
+fn waiting(mount: &TestMount) -> usize {
+    let path = format!("/sys/fs/fuse/connections/{}/waiting", mount.connection());
+    let text = fs::read_to_string(path).unwrap();
+    text.trim().parse().unwrap()
+}
+
+for_every_transport!(on_variant, [who_reads_a_slow_file_holds_up_nobody_else]);
