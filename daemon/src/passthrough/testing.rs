@@ -84,7 +84,7 @@ impl Scratch {
         let fs = Passthrough::new(&config, Arc::clone(&backing) as _).unwrap();
         fs.init(&Negotiated {
             minor: transport::wire::KERNEL_MINOR_VERSION,
-            flags: InitFlags::all(),
+            flags: InitFlags::all() - InitFlags::WRITEBACK_CACHE,
             max_write: 1 << 20,
             max_pages: 256,
         });
