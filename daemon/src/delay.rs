@@ -5,6 +5,7 @@
 
 use crate::{
     answers::AnswerMemory,
+    bpf::changes::Changes,
     error::Result,
     fuse::{Answer, Body, Device, Exchange, FileSystem, Negotiated, ServeThread},
 };
@@ -150,8 +151,8 @@ impl FileSystem for Delayed {
         self.inner.init(negotiated);
     }
 
-    fn mounted(self: Arc<Self>, device: &Device) -> Result<()> {
-        Arc::clone(&self.inner).mounted(device)
+    fn mounted(self: Arc<Self>, device: &Device, changes: Option<Changes>) -> Result<()> {
+        Arc::clone(&self.inner).mounted(device, changes)
     }
 
     fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {

@@ -114,26 +114,7 @@ fn prove_source(
         changes.leave_out_own().map_err(said)?;
     }
     let device = crate::passthrough::inode::device_of(&stat);
-    let counters = match &feed {
-        Feed {
-            changes: Some(changes),
-            ..
-        } => Some(changes.counters()),
-        Feed {
-            programs: Some(programs),
-            ..
-        } => programs.change_counters().ok(),
-        _ => None,
-    };
     let coherence = Coherence::new(source, device, feed).map_err(said)?;
-    if let Some(counters) = counters {
-        coherence.counters().share(counters);
-    }
-    coherence
-        .counters()
-        .get()
-        .source
-        .add(u64::from(source.code()));
     Ok(Proven { coherence, by })
 }
 

@@ -6,14 +6,16 @@ use std::{
 };
 
 const SHARDS: usize = 64;
+/// A file with links in more directories is rare, and their requests would have to be under way at once.
+const PARENTS: usize = 4;
 
 /// An inode that the kernel may know.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
     /// Its nodeid.
     pub nodeid: u64,
-    /// The directory in which it was last looked up, if it was by a name.
-    pub parent: Option<u64>,
+    /// The directories in which it was looked up by a name, the last [`PARENTS`] of them.
+    pub parents: Vec<u64>,
 }
 
 /// Those of one shard.
@@ -34,19 +36,26 @@ impl Default for Known {
 }
 
 impl Known {
-    /// Adds an inode, or the directory it was found in last. Whether it is new.
-    pub fn insert(&self, index: u32, nodeid: u64, parent: Option<u64>) -> bool {
+    /// Adds an inode, and the directory it was found in.
+    pub fn insert(&self, index: u32, nodeid: u64, parent: Option<u64>) {
         let mut shard = self.shard(index);
         let told = shard.entry(index).or_default();
-        match told.iter_mut().find(|told| told.nodeid == nodeid) {
-            Some(told) => {
-                told.parent = parent.or(told.parent);
-                false
-            }
+        let known = match told.iter().position(|told| told.nodeid == nodeid) {
+            Some(known) => known,
             None => {
-                told.push(Told { nodeid, parent });
-                true
+                let parents = Vec::new();
+                told.push(Told { nodeid, parents });
+                told.len() - 1
             }
+        };
+        let parents = &mut told[known].parents;
+        if let Some(parent) = parent
+            && !parents.contains(&parent)
+        {
+            if parents.len() == PARENTS {
+                parents.remove(0);
+            }
+            parents.push(parent);
         }
     }
 
@@ -72,7 +81,7 @@ impl Known {
         for shard in &self.shards {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             for (&index, told) in &*shard {
-                all.extend(told.iter().map(|&told| (index, told)));
+                all.extend(told.iter().map(|told| (index, told.clone())));
             }
         }
         all
@@ -88,24 +97,32 @@ impl Known {
 mod tests {
     use super::*;
 
-    #[test]
-    fn inodes_that_share_an_index_are_found_together() {
-        let known = Known::default();
-        assert!(known.insert(7, 2, Some(1)));
-        assert!(known.insert(7, 3, None));
-        assert!(!known.insert(7, 2, Some(9)));
-        let told = |nodeid, parent| Told { nodeid, parent };
-        assert_eq!(known.of_index(7), [told(2, Some(9)), told(3, None)]);
-        assert_eq!(known.of_index(8), []);
-        known.remove(7, 2);
-        assert_eq!(known.all(), [(7, told(3, None))]);
+    fn told(nodeid: u64, parents: &[u64]) -> Told {
+        Told {
+            nodeid,
+            parents: parents.to_vec(),
+        }
     }
 
     #[test]
-    fn a_lookup_without_a_name_does_not_forget_the_directory() {
+    fn inodes_that_share_an_index_are_found_together() {
         let known = Known::default();
-        known.insert(1, 2, Some(5));
+        known.insert(7, 2, Some(1));
+        known.insert(7, 3, None);
+        known.insert(7, 2, Some(9));
+        assert_eq!(known.of_index(7), [told(2, &[1, 9]), told(3, &[])]);
+        assert_eq!(known.of_index(8), []);
+        known.remove(7, 2);
+        assert_eq!(known.all(), [(7, told(3, &[]))]);
+    }
+
+    #[test]
+    fn directories_are_remembered_once_and_not_without_bound() {
+        let known = Known::default();
+        for parent in [5, 6, 5, 7, 8, 9, 9] {
+            known.insert(1, 2, Some(parent));
+        }
         known.insert(1, 2, None);
-        assert_eq!(known.of_index(1)[0].parent, Some(5));
+        assert_eq!(known.of_index(1), [told(2, &[6, 7, 8, 9])]);
     }
 }

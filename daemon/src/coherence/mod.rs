@@ -27,7 +27,7 @@ use revoker::{Counters, Wake};
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -73,7 +73,7 @@ pub struct Coherence {
     source: ChangeSource,
     /// The lower file system, as [`device_of`](crate::passthrough::inode::device_of).
     device: u64,
-    interest: Option<Arc<SharedArray<InterestWord>>>,
+    interest: OnceLock<Arc<SharedArray<InterestWord>>>,
     known: Known,
     counters: Counters,
     feed: Mutex<Option<Feed>>,
@@ -98,7 +98,7 @@ impl Coherence {
         Ok(Self {
             source,
             device,
-            interest: feed.changes.as_ref().map(Changes::interest),
+            interest: OnceLock::new(),
             known: Known::default(),
             counters: Counters::default(),
             feed: Mutex::new(Some(feed)),
@@ -151,7 +151,7 @@ impl Coherence {
         }
         let index = index_of(device, number);
         self.known.insert(index, nodeid, parent);
-        if let Some(word) = self.interest.as_ref().and_then(|words| words.get(index)) {
+        if let Some(word) = self.interest.get().and_then(|words| words.get(index)) {
             word.arm();
         }
     }
@@ -173,6 +173,25 @@ impl Coherence {
     pub fn stop(&self) {
         self.listening.store(false, Ordering::Release);
         self.wake.stop();
+    }
+
+    /// These are what the revoker listens to.
+    fn report_by(&self, feed: &Feed) -> crate::error::Result<()> {
+        let counters = match (&feed.changes, &feed.programs) {
+            (Some(changes), _) => {
+                // Once in the life of a mount.
+                let _ = self.interest.set(changes.interest());
+                Some(changes.counters())
+            }
+            (None, Some(programs)) => Some(programs.change_counters()?),
+            (None, None) => None,
+        };
+        if let Some(counters) = counters {
+            self.counters.share(counters);
+        }
+        let code = u64::from(self.source.code());
+        self.counters.get().source.add(code);
+        Ok(())
     }
 
     fn take_feed(&self) -> Option<Feed> {

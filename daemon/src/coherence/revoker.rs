@@ -19,6 +19,7 @@
 
 use super::{ChangeSource, Coherence, Feed, fanotify::Event, known::Told};
 use crate::{
+    bpf::changes::Changes,
     error::{Error, Result},
     fuse::{Device, Errno},
     passthrough::{file_handle::FileHandle, inode::Inode},
@@ -119,15 +120,28 @@ impl Wake {
 }
 
 /// Starts the thread; from now on replies may be valid for long. To be called once, with the device
-/// of the mount.
+/// of the mount. `changes` are reported by the programs that answer requests, if there are any: what
+/// they answer is revoked by the reports that go with their own generations.
 ///
 /// # Errors
 ///
 /// The thread cannot be started, or was before.
-pub fn start(coherence: &Arc<Coherence>, device: Device, inodes: Arc<dyn Inodes>) -> Result<()> {
-    let Some(feed) = coherence.take_feed() else {
+pub fn start(
+    coherence: &Arc<Coherence>,
+    device: Device,
+    inodes: Arc<dyn Inodes>,
+    changes: Option<Changes>,
+) -> Result<()> {
+    let Some(mut feed) = coherence.take_feed() else {
         return Err(Error::Protocol("the revoker was started before".into()));
     };
+    if coherence.source() == ChangeSource::Ext4Tracepoint
+        && let Some(changes) = changes
+    {
+        feed.changes = Some(changes);
+        feed.programs = None;
+    }
+    coherence.report_by(&feed)?;
     let mut revoker = Revoker {
         coherence: Arc::clone(coherence),
         device,
@@ -304,7 +318,7 @@ impl Revoker {
             return self.coherence.known.remove(index, told.nodeid);
         }
         // The reply is on its way, or the kernel's forget is.
-        if let Some(parent) = told.parent {
+        for &parent in &told.parents {
             self.coherence.counters().get().notifications.add(1);
             let flags = InvalEntryFlags::EXPIRE_ONLY;
             let _ = self.device.notify_inval_entry(parent, BARRIER, flags);

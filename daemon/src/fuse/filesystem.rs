@@ -1,7 +1,7 @@
 //! What a file system is to a transport.
 
 use super::{Answer, Device, Exchange, ServeThread};
-use crate::{answers::AnswerMemory, error::Result};
+use crate::{answers::AnswerMemory, bpf::changes::Changes, error::Result};
 use std::sync::Arc;
 use transport::wire::{InHeader, InitFlags};
 
@@ -35,13 +35,14 @@ pub trait FileSystem: Send + Sync + 'static {
     fn init(&self, negotiated: &Negotiated);
 
     /// The mount is made, and `device` its channel: for what the daemon tells the kernel unasked.
+    /// `changes` of the lower directory are reported by the programs of the transport, if it has any.
     /// Called once, after [`init`](Self::init), before any request.
     ///
     /// # Errors
     ///
     /// Why the mount cannot be.
-    fn mounted(self: Arc<Self>, device: &Device) -> Result<()> {
-        let _ = device;
+    fn mounted(self: Arc<Self>, device: &Device, changes: Option<Changes>) -> Result<()> {
+        let _ = (device, changes);
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     answers::AnswerMemory,
+    bpf::changes::Changes,
     config::{Config, DataChoice, TransportKind},
     error::{Error, Result},
 };
@@ -88,7 +89,6 @@ impl Session {
         }
         tracing::debug!(?negotiated, kind = agreement.kind.name(), "INIT");
         fs.init(&negotiated);
-        Arc::clone(&fs).mounted(&device)?;
         let slow_after = config.slow_after;
         Ok(Arc::new(Self {
             device,
@@ -123,6 +123,15 @@ impl Session {
     /// What was agreed on at INIT.
     pub fn negotiated(&self) -> &Negotiated {
         &self.negotiated
+    }
+
+    /// To be called once, before requests are served; see [`FileSystem::mounted`].
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn mounted(&self, changes: Option<Changes>) -> Result<()> {
+        Arc::clone(&self.fs).mounted(&self.device, changes)
     }
 
     /// What the file system holds at the moment.

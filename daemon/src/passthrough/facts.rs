@@ -75,7 +75,7 @@ impl Passthrough {
         if !inode.matches(stat) {
             return;
         }
-        let out = attr::attr_out(self.attr(inode, stat), self.ttl());
+        let out = attr::attr_out(self.attr(inode, stat), self.attr_validity(inode));
         let body = bytemuck::bytes_of(&out);
         let key = key(Kind::Attr, inode.nodeid(), &[]);
         answers.fill(&key, stamps, body, body.len() as u32);
@@ -86,7 +86,7 @@ impl Passthrough {
         let (Some(answers), Some(stamps)) = (self.answers_about(inode), stamps) else {
             return;
         };
-        let out = attr::statx_out(inode, stat, self.ttl());
+        let out = attr::statx_out(inode, stat, self.attr_validity(inode));
         let (body, reserved) = bytemuck::bytes_of(&out).split_at(STATX_WORDS * 8);
         if !inode.matches(stat) || reserved.iter().any(|byte| *byte != 0) {
             return;
@@ -106,7 +106,7 @@ impl Passthrough {
         let (Some(answers), Some(stamps)) = (self.answers_about(parent), stamps) else {
             return;
         };
-        let ttl = self.ttl();
+        let ttl = self.name_validity(parent.device());
         let validity = [ttl.as_secs(), u64::from(ttl.subsec_nanos())];
         let inode = match found {
             None => [0, 0],

@@ -102,6 +102,8 @@ impl Passthrough {
             return;
         }
         let stamps = self.stamps_of(&found.inode);
+        // After the stamps: what is answered by them is to be revoked when they are over.
+        self.watch(&found.inode, None);
         if stamps.is_some()
             && let Ok(fd) = self.path_fd(&found.inode)
             && let Ok(stat) = self.lower.stat_fd(fd.as_fd())

@@ -78,6 +78,7 @@ mod xattr;
 
 use crate::{
     answers::{AnswerMemory, Answers},
+    bpf::changes::Changes,
     coherence::{self, Coherence},
     config::Config,
     error::{Error, Result},
@@ -336,9 +337,9 @@ impl FileSystem for Passthrough {
         )
     }
 
-    fn mounted(self: Arc<Self>, device: &Device) -> Result<()> {
+    fn mounted(self: Arc<Self>, device: &Device, changes: Option<Changes>) -> Result<()> {
         match self.coherence.clone() {
-            Some(coherence) => coherence::revoker::start(&coherence, device.clone(), self),
+            Some(coherence) => coherence::revoker::start(&coherence, device.clone(), self, changes),
             None => Ok(()),
         }
     }

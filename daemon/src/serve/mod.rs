@@ -45,9 +45,11 @@ pub struct ServerThread(JoinHandle<Result<()>>);
 /// A thread could not be started or prepared; the others end.
 pub fn start(session: Arc<Session>) -> Result<Server> {
     let threads = match session.kind() {
-        TransportKind::Classic => classic::start(&session),
-        TransportKind::Splice => splice::start(&session),
-        TransportKind::Uring => uring::start(&session),
+        TransportKind::Classic => session
+            .mounted(None)
+            .and_then(|()| classic::start(&session)),
+        TransportKind::Splice => session.mounted(None).and_then(|()| splice::start(&session)),
+        TransportKind::Uring => session.mounted(None).and_then(|()| uring::start(&session)),
         TransportKind::Shm => shm::start(&session),
     };
     match threads {

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     answers::Answers,
-    bpf::{Programs, SharedMemory, Sizes},
+    bpf::{Programs, SharedMemory, Sizes, changes::Changes},
     error::Result,
     fuse::Session,
     mount::table::MountTable,
@@ -93,7 +93,13 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     let caches = programs.caches(plan.caches, &shared.memory)?;
     let deny = session.config().deny.iter();
     Answers::refuse(&caches, deny.map(|denied| (&*denied.name, denied.errno)));
-    let answers = session.config().s1 && notice_changes(session, &mut programs);
+    let changes = if session.config().s1 {
+        notice_changes(session, &mut programs)
+    } else {
+        None
+    };
+    let answers = changes.is_some();
+    session.mounted(changes)?;
     if answers {
         session.use_answers(Box::new(caches));
         let control = shared.memory.control().expect("the map has one element");
@@ -164,21 +170,21 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     Ok(threads)
 }
 
-/// Lets the programs notice every change of the lower file system; whether they do.
-fn notice_changes(session: &Session, programs: &mut Programs) -> bool {
+/// Lets the programs notice every change of the lower file system; their reports if they do.
+fn notice_changes(session: &Session, programs: &mut Programs) -> Option<Changes> {
     let Some((major, minor)) = session.noticed_device() else {
         tracing::info!("kernel programs answer nothing: the lower file system is not ext4");
-        return false;
+        return None;
     };
     let lower = Lower {
         device: generation::device_of(major, minor) as u32,
         process: std::process::id(),
     };
     match programs.notice_changes(lower) {
-        Ok(_) => true,
+        Ok(changes) => Some(changes),
         Err(error) => {
             tracing::warn!("kernel programs answer nothing: {error}");
-            false
+            None
         }
     }
 }
