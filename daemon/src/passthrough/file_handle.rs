@@ -52,7 +52,13 @@ impl FileHandle {
     ///
     /// Those of open_by_handle_at(2): `ESTALE` if the inode is gone.
     pub fn open(&self, mount: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
-        sys::open_by_handle_at(mount, &self.to_raw(), flags)
+        match sys::open_by_handle_at(mount, &self.to_raw(), flags) {
+            // Its number is being given to a new inode at this moment: `iget_locked` finds one that
+            // is `I_CREATING` and returns nothing, which `__ext4_iget` takes for a lack of memory
+            // (fs/inode.c, fs/ext4/inode.c).
+            Err(Errno::NOMEM) => Err(Errno::STALE),
+            result => result,
+        }
     }
 
     /// The handle of this kind with these bytes; `None` if they are too many.
