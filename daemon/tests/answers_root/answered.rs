@@ -4,7 +4,7 @@ use super::counted::{Counted, mounted};
 use crate::common::{LowerFs, TestMount, Variant};
 use nix::{errno::Errno, sys::stat::lstat};
 use rustix::fs::{AtFlags, CWD, StatxFlags, XattrFlags};
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread};
 
 /// More often than anything is asked for before it is answered.
 const TIMES: u64 = 20;
@@ -196,6 +196,39 @@ fn a_denied_name_is_refused_and_no_other(variant: Variant) {
     assert!(Counted::of(&mount).denied("LOOKUP") >= 3);
     mount.finish();
 }
+
+/// In the kernel engine what is answered never enters the daemon: it waits for nobody there.
+fn answers_do_not_wait_for_a_daemon_that_sleeps(variant: Variant) {
+    let mount = mounted(TestMount::builder(variant).args(&["--lower-delay", "5s:slow*"]));
+    fs::write(mount.lower().join("file"), "x").unwrap();
+    ask(&mount.path().join("file"));
+    let root = mount.path();
+    let slow = |i: u32| root.join(format!("slow{i}"));
+    let before = Counted::of(&mount).answered("LOOKUP");
+    thread::scope(|scope| {
+        let sleepers: Vec<_> = (0..8)
+            .map(|i| scope.spawn(move || lstat(&slow(i))))
+            .collect();
+        for _ in 0..TIMES {
+            assert_eq!(lstat(&mount.path().join("file")).unwrap().st_size, 1);
+        }
+        let ended = sleepers.iter().filter(|sleeper| sleeper.is_finished());
+        assert_eq!(ended.count(), 0, "requests that sleep 5 s");
+        // They do not answer wrongly for being slow.
+        for sleeper in sleepers {
+            assert_eq!(sleeper.join().unwrap().unwrap_err(), Errno::ENOENT);
+        }
+    });
+    assert!(Counted::of(&mount).answered("LOOKUP") >= before + TIMES);
+    mount.finish();
+}
+
+variant_tests!(
+    shm_kernel_engine,
+    Variant::SHM_KERNEL_COPY,
+    on_variant,
+    [answers_do_not_wait_for_a_daemon_that_sleeps]
+);
 
 fn nothing_is_answered_when_switched_off(variant: Variant) {
     let mount = mounted(TestMount::builder(variant).args(&["--s1", "off"]));
