@@ -101,7 +101,7 @@ fn what_keeps_pages_is_refused_where_there_are_none_to_keep() {
     let place = mountpoint.path().to_str().unwrap();
     for option in ["--no-open", "--writeback"] {
         let text = refusal(1, ["mount", option, "/", place]);
-        assert_has(&text, &[option, "strict", "--cache ttl=SECONDS"]);
+        assert_has(&text, &[option, "strict", "--cache coherent"]);
         let cached = ["mount", option, "--cache", "ttl=1", "--data", "passthrough"];
         let text = refusal(1, cached.into_iter().chain(["/", place]));
         assert_has(&text, &[option, "--data passthrough", "leave out"]);

@@ -61,11 +61,12 @@ pub struct MountArgs {
     #[arg(long, value_name = "POLICY", default_value = "strict", value_parser = values::cache)]
     pub cache: CachePolicy,
     /// Files are opened and closed by the kernel alone, and their pages stay: no OPEN, FLUSH or
-    /// RELEASE is sent. Locks are then the mount's own, not the lower file's. Needs --cache ttl=SECONDS
+    /// RELEASE is sent. Locks are then the mount's own, not the lower file's. Needs --cache coherent or
+    /// ttl=SECONDS
     #[arg(long)]
     pub no_open: bool,
     /// The kernel collects writes, and keeps sizes and times of files, until it sends them: the lower
-    /// directory must not be changed by others meanwhile. Needs --cache ttl=SECONDS
+    /// directory must not be changed by others meanwhile. Needs --cache coherent or ttl=SECONDS
     #[arg(long)]
     pub writeback: bool,
     /// Serving threads of classic and splice, 1 to 1024 [default: one per CPU, at least 2];
@@ -315,9 +316,9 @@ fn kept_pages_data(args: &MountArgs) -> Result<DataChoice> {
         let remedy = "leave out one of the two";
         return Err(Error::refused(option, why, remedy));
     }
-    if args.cache.ttl().is_zero() {
+    if args.cache != CachePolicy::Coherent && args.cache.ttl().is_zero() {
         let why = "it keeps what '--cache strict' asks for each time";
-        let remedy = "add '--cache ttl=SECONDS'";
+        let remedy = "add '--cache coherent' or '--cache ttl=SECONDS'";
         return Err(Error::refused(option, why, remedy));
     }
     Ok(DataChoice::Copy)
