@@ -3,7 +3,7 @@
 use crate::{
     config::{TransportChoice, TransportKind},
     error::{Error, Result},
-    serve::uring::probe,
+    serve::{shm, uring::probe},
 };
 use std::{fs, io, path::Path};
 
@@ -20,21 +20,31 @@ pub const ENABLE_URING: &str = "/sys/module/fuse/parameters/enable_uring";
 pub fn transport(choice: TransportChoice) -> Result<TransportKind> {
     match choice {
         TransportChoice::Only(kind) if kind.is_ring() => {
-            uring().map_err(|lack| lack.into_error())?;
+            uring().map_err(Lack::into_error)?;
+            if kind == TransportKind::Shm {
+                shm::probe::available()?;
+            }
             Ok(kind)
         }
         TransportChoice::Only(kind) => Ok(kind),
-        TransportChoice::Auto => match uring() {
-            Ok(()) => {
-                tracing::debug!("transport: uring");
-                Ok(TransportKind::Uring)
-            }
-            Err(lack) => {
-                tracing::info!("transport: classic; not uring: {}", lack.into_error());
-                Ok(TransportKind::Classic)
-            }
-        },
+        TransportChoice::Auto => Ok(fastest()),
     }
+}
+
+fn fastest() -> TransportKind {
+    if let Err(lack) = uring() {
+        tracing::info!(
+            "transport: classic; not uring or shm: {}",
+            lack.into_error()
+        );
+        return TransportKind::Classic;
+    }
+    if let Err(error) = shm::probe::available() {
+        tracing::info!("transport: uring; not shm: {error}");
+        return TransportKind::Uring;
+    }
+    tracing::debug!("transport: shm");
+    TransportKind::Shm
 }
 
 /// Why there is no FUSE-over-io_uring.

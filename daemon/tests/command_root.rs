@@ -146,7 +146,7 @@ fn refused(output: &Output, parts: &[&str]) {
 #[ignore = "root"]
 fn mount_returns_when_the_mount_answers_and_umount_when_the_daemon_has_gone() {
     let place = Place::new("mount_and_umount");
-    for transport in ["classic", "splice", "uring", "auto"] {
+    for transport in ["classic", "splice", "uring", "shm", "auto"] {
         succeeds(&place.mount(&["--transport", transport]));
         assert!(place.reads(), "{transport}");
         let daemon = place.daemon().expect("a mount");

@@ -291,7 +291,13 @@ impl Constants {
 /// The number of the initial PID namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xeffffffc;
 
-fn check_pid_namespace() -> Result<()> {
+/// Whether the programs could tell rings of this process from others': they know it by its number in
+/// the initial PID namespace.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`] if it is in another one.
+pub fn check_pid_namespace() -> Result<()> {
     let path = "/proc/self/ns/pid";
     let namespace = fs::metadata(path)
         .map_err(|error| Error::path("cannot examine", path, error))?

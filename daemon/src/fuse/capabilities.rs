@@ -190,11 +190,7 @@ const CAPABILITIES: &[Capability] = {
             No,
             "the lower directory's owners are shown as they are",
         ),
-        Capability(
-            F::OVER_IO_URING,
-            If(is_uring),
-            "requests come over io_uring",
-        ),
+        Capability(F::OVER_IO_URING, If(is_ring), "requests come over io_uring"),
         Capability(
             F::REQUEST_TIMEOUT,
             No,
@@ -207,8 +203,8 @@ fn is_splice(wishes: &Wishes<'_>) -> bool {
     wishes.kind == TransportKind::Splice
 }
 
-fn is_uring(wishes: &Wishes<'_>) -> bool {
-    wishes.kind == TransportKind::Uring
+fn is_ring(wishes: &Wishes<'_>) -> bool {
+    wishes.kind.is_ring()
 }
 
 fn opens(wishes: &Wishes<'_>) -> bool {

@@ -25,7 +25,7 @@ use std::{
     os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -42,6 +42,8 @@ pub struct Session {
     fs: Arc<dyn FileSystem>,
     config: Arc<Config>,
     kind: TransportKind,
+    /// What serves in place of `kind`.
+    stand_in: OnceLock<TransportKind>,
     negotiated: Negotiated,
     interrupts: Interrupts,
     blocking: BlockingPool,
@@ -95,6 +97,7 @@ impl Session {
             fs,
             config,
             kind: agreement.kind,
+            stand_in: OnceLock::new(),
             negotiated,
             interrupts: Interrupts::default(),
             blocking: BlockingPool::default(),
@@ -117,7 +120,15 @@ impl Session {
 
     /// How requests travel.
     pub fn kind(&self) -> TransportKind {
-        self.kind
+        self.stand_in.get().copied().unwrap_or(self.kind)
+    }
+
+    /// Says that the rings of `uring` serve in place of those of `shm`, which could not be started. To the
+    /// kernel they are the same.
+    pub fn do_without_shared_memory(&self) {
+        debug_assert_eq!(self.kind, TransportKind::Shm);
+        // Once is enough.
+        let _ = self.stand_in.set(TransportKind::Uring);
     }
 
     /// What was agreed on at INIT.
@@ -302,7 +313,7 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("device", &self.device)
-            .field("kind", &self.kind)
+            .field("kind", &self.kind())
             .field("negotiated", &self.negotiated)
             .finish_non_exhaustive()
     }

@@ -17,7 +17,7 @@ pub mod uring;
 pub use classic::device_reader;
 
 use crate::{
-    config::TransportKind,
+    config::{TransportChoice, TransportKind},
     error::{Error, Result},
     fuse::{ServeThread, Session},
 };
@@ -50,7 +50,7 @@ pub fn start(session: Arc<Session>) -> Result<Server> {
             .and_then(|()| classic::start(&session)),
         TransportKind::Splice => session.mounted(None).and_then(|()| splice::start(&session)),
         TransportKind::Uring => session.mounted(None).and_then(|()| uring::start(&session)),
-        TransportKind::Shm => shm::start(&session),
+        TransportKind::Shm => shm::start(&session).or_else(|error| without_shm(&session, error)),
     };
     match threads {
         Ok(threads) => Ok(Server { session, threads }),
@@ -60,6 +60,20 @@ pub fn start(session: Arc<Session>) -> Result<Server> {
             Err(error)
         }
     }
+}
+
+/// Serves by `uring` if `shm` cannot be had, and the choice is ours. What every kernel program asks of the
+/// kernel is known for sure only once it has been loaded.
+fn without_shm(session: &Arc<Session>, error: Error) -> Result<Vec<ServerThread>> {
+    let is_ours = session.config().transport == TransportChoice::Auto;
+    let is_lack = matches!(error, Error::Unsupported { .. } | Error::Refused { .. });
+    if !(is_ours && is_lack) {
+        return Err(error);
+    }
+    tracing::info!("transport: uring; not shm: {error}");
+    session.do_without_shared_memory();
+    session.mounted(None)?;
+    uring::start(session)
 }
 
 impl Server {

@@ -218,6 +218,8 @@ pub const STEPS: &[Step] = &[
             "--test",
             "command_root",
             "--test",
+            "select_root",
+            "--test",
             "panic_root",
         ]),
         limit_minutes: 10,

@@ -5,6 +5,7 @@
 //! | [`setup`] | an io_uring in memory of ours (unsafe) |
 //! | [`guard`] | looking for requests that got lost |
 //! | [`sizing`] | how much memory a mount gets |
+//! | [`probe`] | whether kernel and user can have it |
 //! | [`queue`] | a queue from the daemon's end: requests taken and answered (unsafe) |
 //! | [`ring`] | its ring in the worker engine (unsafe) |
 //! | [`polled`] | its rings in the kernel engine (unsafe) |
@@ -18,6 +19,7 @@ pub mod guard;
 pub mod parked;
 pub mod poll_threads;
 pub mod polled;
+pub mod probe;
 pub mod queue;
 pub mod ring;
 pub mod setup;
@@ -25,7 +27,7 @@ pub mod sizing;
 
 use super::{
     ServerThread, device_reader, spawn,
-    uring::{self, entry::QueueId, memory::EntryMemory, probe, ring::Ring, worker::Worker},
+    uring::{self, entry::QueueId, memory::EntryMemory, ring::Ring, worker::Worker},
 };
 use crate::{
     answers::Answers,
@@ -70,7 +72,7 @@ struct Shared {
 /// As [`uring::start`], and as [`Programs::load_shared`].
 pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     let engine = session.config().engine;
-    let queues = probe::possible_cpus()?;
+    let queues = uring::probe::possible_cpus()?;
     let payload_len = session.negotiated().max_payload();
     let plan = sizing::plan(session.config(), u32::from(queues), payload_len)?;
     let (sizes, depth) = (plan.sizes, plan.sizes.depth);
