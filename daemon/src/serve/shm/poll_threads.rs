@@ -2,22 +2,23 @@
 //!
 //! A SCHED_IDLE poll thread runs when its CPU has nothing else to do: on the CPU that made the
 //! request, as soon as the application waits, and the application stays there (docs/decisions/
-//! 0005-worker-scheduling.md). On a busy CPU it would hardly run at all. As an ordinary thread it would
-//! not do much better: after its work it goes on polling for up to two ticks of the kernel's clock, 8 ms
-//! at 250 Hz, and with that uses up its share, so that the next request waits until all others on the
-//! CPU have had theirs. So one thread per mount looks after them:
+//! 0005-worker-scheduling.md). On a busy CPU it would hardly run at all, so one thread per mount looks
+//! after the poll threads (docs/decisions/0024-poll-thread-scheduling.md):
 //!
-//! - A poll thread that could run and did not from one look to the next goes before all ordinary
-//!   threads (SCHED_FIFO) until the next look, a millisecond.
+//! - One that could run and did not from one look to the next is an ordinary thread for [`CROWD`], with
+//!   short turns. Then it is tried again.
 //! - One that has had nothing to do for [`QUIET`] is an ordinary thread, and is looked at rarely: the
 //!   first request after a pause waits for nobody's look.
 //!
-//! **Bound.** The looks are a [`LOOK_PERIOD`] apart, by a thread that goes before the poll threads: one of
-//! these waits for two looks at most, 2 ms, and every request needs it twice. Ordinary threads lose at
-//! most every second millisecond of a CPU, while requests are made there. Who may not have SCHED_FIFO
-//! has ordinary threads with more weight in its place, and no bound.
+//! **Bound.** The looks are a [`LOOK_PERIOD`] apart, by a thread that goes before all ordinary ones: a poll
+//! thread waits for two looks at most, 2 ms, before it has its turns as every thread has, and that once
+//! in [`CROWD`]. There is no realtime policy for poll threads: they poll on for up to two ticks of the
+//! kernel's clock, 8 ms at 250 Hz, after each request, and would keep the CPU from the very threads that
+//! they have woken.
 
-use crate::serve::uring::pace::{self, may_leave_sched_idle, set_first, set_policy, set_prompt};
+use crate::serve::uring::pace::{
+    self, may_leave_sched_idle, set_before_ordinary, set_policy, set_prompt,
+};
 use nix::unistd::gettid;
 use std::{
     fs, io,
@@ -27,14 +28,14 @@ use std::{
 
 /// Time between two looks at a poll thread that is in use.
 const LOOK_PERIOD: Duration = Duration::from_millis(1);
+/// How long a CPU is taken to be crowded after a poll thread had to wait there.
+const CROWD: Duration = Duration::from_secs(1);
 /// A poll thread without work for this long is not in use.
 const QUIET: Duration = Duration::from_millis(100);
 /// Time between two looks at one that is not in use.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
 /// Time between two looks for a poll thread that has not run yet.
 const SEEK_PERIOD: Duration = Duration::from_millis(10);
-/// Of a poll thread that goes before the others.
-const PRIORITY: i32 = 1;
 
 /// A kernel thread that polls for rings of this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,7 +116,7 @@ impl Keeper {
             Err(error) => return tracing::debug!(%error, "poll threads stay ordinary threads"),
         }
         // On a busy machine its own looks would come too late.
-        if let Err(error) = set_first(0, PRIORITY + 1) {
+        if let Err(error) = set_before_ordinary(0) {
             tracing::debug!(%error, "who looks after poll threads is an ordinary thread");
         }
         let mut pause = QUIET_PERIOD;
@@ -168,19 +169,15 @@ fn look(thread: PollThread, care: &mut Care, now: Instant) -> io::Result<()> {
     }
     let runtime = pace::runtime(thread.0)?;
     let runnable = runtime == care.runtime && thread.is_runnable()?;
-    if let Some(policy) = care.look(now, runtime, runnable) {
-        match policy {
-            Policy::First => set_first(thread.0, PRIORITY).or_else(|_| set_prompt(thread.0))?,
-            Policy::Ordinary => set_prompt(thread.0)?,
-            Policy::Idle => set_policy(thread.0, libc::SCHED_IDLE)?,
-        }
+    match care.look(now, runtime, runnable) {
+        Some(Policy::Ordinary) => set_prompt(thread.0),
+        Some(Policy::Idle) => set_policy(thread.0, libc::SCHED_IDLE),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Policy {
-    First,
     Ordinary,
     Idle,
 }
@@ -192,6 +189,8 @@ struct Care {
     runtime: Duration,
     /// When it was last seen to run, or to want to.
     active: Instant,
+    /// When it was last found waiting for its CPU, as a SCHED_IDLE thread.
+    starved: Option<Instant>,
     /// When the next look is due.
     next: Instant,
 }
@@ -203,6 +202,7 @@ impl Care {
             policy: Policy::Ordinary,
             runtime: Duration::ZERO,
             active: now,
+            starved: None,
             next: now,
         }
     }
@@ -215,14 +215,18 @@ impl Care {
         if ran || runnable {
             self.active = now;
         }
+        if self.policy == Policy::Idle && !ran && runnable {
+            self.starved = Some(now);
+        }
         let quiet = now.duration_since(self.active) >= QUIET;
-        self.next = now + if quiet { QUIET_PERIOD } else { LOOK_PERIOD };
-        let starves = !ran && runnable;
-        let wanted = match self.policy {
-            Policy::Idle if starves => Policy::First,
-            _ if quiet => Policy::Ordinary,
-            _ => Policy::Idle,
+        let crowded = self
+            .starved
+            .is_some_and(|starved| now.duration_since(starved) < CROWD);
+        let (wanted, period) = match quiet || crowded {
+            true => (Policy::Ordinary, QUIET_PERIOD),
+            false => (Policy::Idle, LOOK_PERIOD),
         };
+        self.next = now + period;
         (wanted != self.policy).then(|| {
             self.policy = wanted;
             wanted
@@ -244,13 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_could_run_and_did_not_goes_first_until_the_next_look() {
+    fn a_thread_that_could_run_and_did_not_is_an_ordinary_one_for_a_while() {
         let start = Instant::now();
         let mut care = in_use(start);
-        assert_eq!(care.look(start + MS, MS, true), Some(Policy::First));
-        assert_eq!(care.next, start + MS + LOOK_PERIOD);
-        assert_eq!(care.look(start + 2 * MS, 2 * MS, false), Some(Policy::Idle));
-        assert_eq!(care.look(start + 3 * MS, 2 * MS, true), Some(Policy::First));
+        let crowded = start + MS;
+        assert_eq!(care.look(crowded, MS, true), Some(Policy::Ordinary));
+        assert_eq!(care.look(crowded + CROWD - MS, 2 * MS, true), None);
+        assert_eq!(care.look(crowded + CROWD, 3 * MS, true), Some(Policy::Idle));
+        assert_eq!(care.next, crowded + CROWD + LOOK_PERIOD);
     }
 
     #[test]
@@ -269,11 +274,12 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_starves_without_work_for_the_daemon_is_not_quiet() {
+    fn an_ordinary_thread_that_waits_for_its_turn_does_not_make_the_crowd_last() {
         let start = Instant::now();
         let mut care = in_use(start);
-        assert_eq!(care.look(start + QUIET, MS, true), Some(Policy::First));
-        assert_eq!(care.next, start + QUIET + LOOK_PERIOD);
+        care.look(start + MS, MS, true);
+        care.look(start + CROWD, MS, true);
+        assert_eq!(care.look(start + MS + CROWD, MS, true), Some(Policy::Idle));
     }
 
     #[test]

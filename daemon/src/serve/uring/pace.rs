@@ -257,23 +257,21 @@ struct SchedAttr {
 /// The shortest turn that can be asked for (`__setparam_fair`, kernel/sched/syscalls.c).
 const SLICE_MIN: Duration = Duration::from_micros(100);
 
-/// Below 0 a thread weighs more; each step a quarter (`sched_prio_to_weight`, kernel/sched/core.c).
-const NICE_PROMPT: i32 = -10;
 /// `SCHED_FLAG_RESET_ON_FORK`: what it starts is ordinary again.
 const RESET_ON_FORK: u64 = 1;
 
-/// Makes `thread` (0: the calling one) an ordinary one that gets its turn before others: it weighs
-/// ten times as much, and its turns are short (before Linux 6.12 those of all).
+/// Makes `thread` (0: the calling one) an ordinary one with short turns, which come the sooner (before
+/// Linux 6.12 those of all).
 ///
 /// # Errors
 ///
-/// What sched_setattr(2) says: `EPERM` without CAP_SYS_NICE.
+/// What sched_setattr(2) says.
 pub fn set_prompt(thread: libc::pid_t) -> io::Result<()> {
     let attr = SchedAttr {
         size: size_of::<SchedAttr>() as u32,
         policy: libc::SCHED_OTHER as u32,
         flags: RESET_ON_FORK,
-        nice: NICE_PROMPT,
+        nice: 0,
         priority: 0,
         runtime: SLICE_MIN.as_nanos() as u64,
         deadline: 0,
@@ -287,16 +285,14 @@ pub fn set_prompt(thread: libc::pid_t) -> io::Result<()> {
     }
 }
 
-/// Makes `thread` (0: the calling one) one that runs before all ordinary ones, SCHED_FIFO with
-/// `priority`; for one that does next to nothing, or for a moment.
+/// Makes `thread` (0: the calling one) one that runs before all ordinary ones, SCHED_FIFO; for one that
+/// does next to nothing.
 ///
 /// # Errors
 ///
 /// What sched_setscheduler(2) says: `EPERM` without CAP_SYS_NICE or RLIMIT_RTPRIO.
-pub fn set_first(thread: libc::pid_t, priority: i32) -> io::Result<()> {
-    let parameters = libc::sched_param {
-        sched_priority: priority,
-    };
+pub fn set_before_ordinary(thread: libc::pid_t) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 1 };
     let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: the parameters are read only during the call.
     match unsafe { libc::sched_setscheduler(thread, policy, &parameters) } {
