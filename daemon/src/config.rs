@@ -9,6 +9,7 @@ use crate::{
 };
 use std::{
     net::SocketAddr,
+    num::NonZero,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -62,6 +63,8 @@ pub struct Config {
     pub s1_entries: u32,
     /// Names that cannot be looked up, each with its errno.
     pub deny: Vec<Denied>,
+    /// Seconds after which the kernel ends a mount one of whose requests has no answer.
+    pub request_timeout: Option<NonZero<u16>>,
     /// Where numbers for Prometheus are told.
     pub metrics: Option<SocketAddr>,
     /// Requests that take longer are served beside their queue, when it happens again; none given:
@@ -94,6 +97,7 @@ impl Config {
             s1: true,
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
             deny: Vec::new(),
+            request_timeout: None,
             metrics: None,
             slow_after: Some(Duration::from_millis(2)),
             lower_delay: None,

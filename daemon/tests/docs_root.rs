@@ -144,6 +144,37 @@ fn commands_for_elsewhere_are_well_formed_and_name_what_exists() {
     }
 }
 
+/// Tests are named `file::module::test`; the last word may end in `*`.
+#[test]
+fn tests_that_the_documents_name_exist() {
+    let tests = workspace().join("daemon/tests");
+    for document in ["docs/reliability.md", "docs/security.md"] {
+        let text = fs::read_to_string(workspace().join(document)).expect("a document");
+        let names = text.split('`').skip(1).step_by(2);
+        for name in names.filter(|name| name.contains("_root")) {
+            let mut words = name.split("::");
+            let file = words.next().unwrap_or_default();
+            let mut sources = vec![
+                tests.join(format!("{file}.rs")),
+                tests.join(file).join("main.rs"),
+            ];
+            if let Ok(entries) = fs::read_dir(tests.join(file)) {
+                sources.extend(entries.flatten().map(|entry| entry.path()));
+            }
+            let read = |path: &std::path::PathBuf| fs::read_to_string(path).ok();
+            let sources: String = sources.iter().filter_map(read).collect();
+            assert!(
+                !sources.is_empty(),
+                "{document}: there is no daemon/tests/{file}"
+            );
+            for word in words {
+                let word = word.trim_end_matches('*');
+                assert!(sources.contains(word), "{document}: {name}: no {word}");
+            }
+        }
+    }
+}
+
 #[test]
 fn options_of_shmfuse_in_the_documents_exist() {
     for block in blocks() {

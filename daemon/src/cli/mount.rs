@@ -20,6 +20,7 @@ use clap::{Args, CommandFactory, Parser, ValueHint};
 use std::{
     ffi::OsString,
     net::SocketAddr,
+    num::NonZero,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -93,6 +94,10 @@ pub struct MountArgs {
     /// which is the default, or a number); may be given several times
     #[arg(long, value_name = "NAME[=ERRNO]", action = clap::ArgAction::Append, value_parser = values::deny)]
     pub deny: Vec<Denied>,
+    /// End the mount when a request has had no answer for so many seconds, 1 to 65535; the kernel looks
+    /// every 15 seconds. A lock that is waited for is a request, too [default: never]
+    #[arg(long, value_name = "SECONDS")]
+    pub request_timeout: Option<NonZero<u16>>,
     /// Tell numbers for Prometheus at this port of 127.0.0.1, or at ADDRESS:PORT
     #[arg(long, value_name = "PORT", value_parser = values::address)]
     pub metrics: Option<SocketAddr>,
@@ -296,6 +301,7 @@ impl Parsed {
             s1: args.s1,
             s1_entries: args.s1_entries,
             deny: args.deny,
+            request_timeout: args.request_timeout,
             metrics: args.metrics,
             slow_after: Some(args.slow_after).filter(|time| !time.is_zero()),
             lower_delay: args.lower_delay,

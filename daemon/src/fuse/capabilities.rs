@@ -193,11 +193,15 @@ const CAPABILITIES: &[Capability] = {
         Capability(F::OVER_IO_URING, If(is_ring), "requests come over io_uring"),
         Capability(
             F::REQUEST_TIMEOUT,
-            No,
-            "waiting for a lock may take any time",
+            If(times_out),
+            "--request-timeout; else never, for waiting for a lock may take any time",
         ),
     ]
 };
+
+fn times_out(wishes: &Wishes<'_>) -> bool {
+    wishes.config.request_timeout.is_some()
+}
 
 fn is_splice(wishes: &Wishes<'_>) -> bool {
     wishes.kind == TransportKind::Splice

@@ -62,6 +62,7 @@ pub fn agree(init: &InitIn, wishes: &Wishes<'_>) -> Result<Agreement> {
     let kind = transport_kind(offered, wishes)?;
     let wishes = &Wishes { kind, ..*wishes };
     check_passthrough(offered, wishes)?;
+    check_timeout(offered, wishes)?;
 
     let config = wishes.config;
     let flags = offered & wanted(offered, wishes);
@@ -85,6 +86,10 @@ pub fn agree(init: &InitIn, wishes: &Wishes<'_>) -> Result<Agreement> {
         time_gran: TIME_GRAN_NS,
         max_pages,
         max_stack_depth,
+        request_timeout: match config.request_timeout {
+            Some(seconds) if flags.contains(InitFlags::REQUEST_TIMEOUT) => seconds.get(),
+            _ => 0,
+        },
         ..InitOut::default()
     };
     let negotiated = Negotiated {
@@ -140,6 +145,16 @@ fn check_passthrough(offered: InitFlags, wishes: &Wishes<'_>) -> Result<()> {
     Err(Error::Unsupported {
         what: what.into(),
         remedy: remedy.into(),
+    })
+}
+
+fn check_timeout(offered: InitFlags, wishes: &Wishes<'_>) -> Result<()> {
+    if wishes.config.request_timeout.is_none() || offered.contains(InitFlags::REQUEST_TIMEOUT) {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: "this kernel does not time requests out".into(),
+        remedy: "Linux 6.15 or newer is needed for --request-timeout".into(),
     })
 }
 

@@ -231,6 +231,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 10,
     },
     Step {
+        name: "reliability",
+        what: "faults of the lower file system, of resources and of the daemon",
+        action: RootTests(&["--package", "shmfuse", "--test", "reliability_root"]),
+        limit_minutes: 15,
+    },
+    Step {
         name: "docs",
         what: "the commands in the documents, run as they stand there",
         action: RootTests(&["--package", "shmfuse", "--test", "docs_root"]),
