@@ -12,6 +12,7 @@
 //! | [`generate`] | man pages and completions, from the definitions here |
 //! | [`target`] | the mount that a command is about, and its daemon |
 //! | [`options`] | `-o` lists |
+//! | [`ranges`] | numbers within their ranges |
 //! | [`values`] | sizes, times, names |
 //! | [`usage`] | what clap finds wrong, in one line |
 
@@ -20,6 +21,7 @@ pub mod generate;
 pub mod helper;
 pub mod mount;
 pub mod options;
+pub mod ranges;
 pub mod stat;
 pub mod target;
 pub mod top;

@@ -3,7 +3,7 @@
 use super::{
     Failure, Outcome,
     options::{self, LongOption},
-    usage, values,
+    ranges, usage, values,
 };
 use crate::{
     config::{
@@ -51,7 +51,7 @@ pub struct MountArgs {
     #[arg(long, default_value = "worker", value_parser = values::engine())]
     pub engine: Engine,
     /// Milliseconds that the threads of the kernel engine poll in vain before they sleep, 1 to 60000
-    #[arg(long, value_name = "MILLISECONDS", default_value = "1", value_parser = poll_idle)]
+    #[arg(long, value_name = "MILLISECONDS", default_value = "1", value_parser = ranges::poll_idle)]
     pub poll_idle_ms: u32,
     /// How file data reaches applications: through the daemon (copy), past it, the kernel reading
     /// and writing the lower file by itself (passthrough; root only), or the latter where possible
@@ -72,23 +72,23 @@ pub struct MountArgs {
     pub writeback: bool,
     /// Serving threads of classic and splice, 1 to 1024 [default: one per CPU, at least 2];
     /// uring and shm have one per CPU
-    #[arg(long, value_name = "NUMBER", value_parser = threads)]
+    #[arg(long, value_name = "NUMBER", value_parser = ranges::threads)]
     pub threads: Option<usize>,
     /// Requests in flight per CPU of uring and shm, 1 to 256 (shm: 128)
-    #[arg(long, value_name = "NUMBER", default_value = "8", value_parser = queue_depth)]
+    #[arg(long, value_name = "NUMBER", default_value = "8", value_parser = ranges::queue_depth)]
     pub queue_depth: usize,
     /// Largest write request in bytes, a multiple of 4K from 4K to 1M
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = values::max_write)]
     pub max_write: u32,
     /// Requests that the kernel sends without waiting (readahead, asynchronous direct I/O), 1 to 65535
-    #[arg(long, value_name = "NUMBER", default_value = "64", value_parser = max_background)]
+    #[arg(long, value_name = "NUMBER", default_value = "64", value_parser = ranges::max_background)]
     pub max_background: u16,
     /// Whether kernel programs answer lookups and attributes from memory where every change of the
     /// lower directory is noticed (shm)
     #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
     pub s1: bool,
     /// How many answers are kept for that, 1 to 4194304; each takes 320 bytes
-    #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = s1_entries)]
+    #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = ranges::s1_entries)]
     pub s1_entries: u32,
     /// Refuse every lookup of this name, in any directory, with this errno (a name like EACCES,
     /// which is the default, or a number); may be given several times
@@ -151,26 +151,6 @@ The same from mount(8) and from /etc/fstab:
 
 Exit status: 0 when the mount answers (with -f: when it has been unmounted), 1 when it cannot be
 made, 2 when the command is called wrongly.";
-
-fn threads(text: &str) -> Result<usize, String> {
-    values::within(text, 1..=1024).map(|number| number as usize)
-}
-
-fn queue_depth(text: &str) -> Result<usize, String> {
-    values::within(text, 1..=256).map(|number| number as usize)
-}
-
-fn s1_entries(text: &str) -> Result<u32, String> {
-    values::within(text, 1..=4_194_304).map(|number| number as u32)
-}
-
-fn poll_idle(text: &str) -> Result<u32, String> {
-    values::within(text, 1..=60_000).map(|number| number as u32)
-}
-
-fn max_background(text: &str) -> Result<u16, String> {
-    values::within(text, 1..=65535).map(|number| number as u16)
-}
 
 /// `shmfuse mount` alone, so that its arguments can be parsed a second time.
 #[derive(Parser, Debug)]
