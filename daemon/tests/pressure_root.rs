@@ -12,6 +12,7 @@ mod common;
 macro_rules! with_each_engine {
     ($tests:tt) => {
         variant_tests!(worker, Variant::SHM_COPY, on_variant, $tests);
+        variant_tests!(kernel, Variant::SHM_KERNEL_COPY, on_variant, $tests);
     };
 }
 

@@ -2,11 +2,11 @@
 //! started once more: its file system does to its own descriptors what the name of a new directory says.
 
 use crate::{
-    common::{LowerFs, TestMount, Variant, mount::temp_dir, variant::Transport},
+    common::{LowerFs, TestMount, Variant, mount::temp_dir},
     trial::{Outcome, Trial},
 };
 use shmfuse::{
-    config::{Config, TransportChoice, TransportKind},
+    config::{Config, Engine, TransportChoice, TransportKind},
     fuse::{Answer, Backing, Exchange, FileSystem, Negotiated, ServeThread},
     lifecycle::{Announce, run_with},
     log::{self, Level},
@@ -92,9 +92,10 @@ fn take_away(what: &str) {
 }
 
 /// The daemon, in the foreground.
-fn serve(place: &Path) -> ! {
+fn serve(place: &Path, engine: Engine) -> ! {
     let config = Config {
         transport: TransportChoice::Only(TransportKind::Shm),
+        engine,
         queue_depth: 4,
         ..Config::plain(place.join("lower"), place.join("mnt"))
     };
@@ -112,12 +113,12 @@ fn serve(place: &Path) -> ! {
 /// A mount in use whose daemon is this test, started once more.
 fn start(variant: Variant) -> Trial {
     if let Some(place) = env::var_os(PLACE).map(PathBuf::from) {
-        serve(&place);
+        let engine = match variant {
+            Variant::SHM_KERNEL_COPY => Engine::Kernel,
+            _ => Engine::Worker,
+        };
+        serve(&place, engine);
     }
-    let Variant::Daemon { transport, .. } = variant else {
-        unreachable!("there is a daemon");
-    };
-    assert_eq!(transport, Transport::Shm);
     let place = temp_dir(LowerFs::Disk).keep();
     let mut daemon = Command::new(env::current_exe().expect("this program"));
     let test = std::thread::current();
