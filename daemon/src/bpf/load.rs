@@ -23,6 +23,7 @@ use super::{
     words::SharedArray,
 };
 use crate::{
+    doctor::trial::{LOAD_ATTEMPTS, is_interrupted},
     error::{Error, Result},
     mount::table::DeviceNumber,
 };
@@ -323,7 +324,7 @@ pub(super) fn attach_to(ebpf: &mut Ebpf, program: &str, name: &str, btf: &Btf) -
         .program_mut(program)
         .and_then(|program| program.try_into().ok())
         .expect("the object has a program for each tracepoint");
-    program.load(name, btf).map_err(|error| match error {
+    load_uninterrupted(program, name, btf).map_err(|error| match error {
         ProgramError::Btf(error) => unsupported(
             format!("this kernel has no tracepoint {name}: {error}"),
             "Linux 6.14 or newer is needed",
@@ -340,6 +341,25 @@ pub(super) fn attach_to(ebpf: &mut Ebpf, program: &str, name: &str, btf: &Btf) -
         )
     })?;
     Ok(())
+}
+
+/// Loads a program, again if the verifier gave up because something waited for this thread.
+fn load_uninterrupted(
+    program: &mut BtfTracePoint,
+    name: &str,
+    btf: &Btf,
+) -> Result<(), ProgramError> {
+    let mut attempts = 1;
+    loop {
+        match program.load(name, btf) {
+            Err(ProgramError::LoadError { io_error, .. })
+                if is_interrupted(&io_error) && attempts < LOAD_ATTEMPTS =>
+            {
+                attempts += 1;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Map {

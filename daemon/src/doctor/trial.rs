@@ -102,6 +102,15 @@ pub const ACQUIRE_AND_RELEASE: &[Instruction] = &[
 #[derive(Debug)]
 pub struct Program(OwnedFd);
 
+/// How often a program is loaded that the verifier is interrupted at; libbpf does with 5 on a machine
+/// that is less busy (`PROG_LOAD_ATTEMPTS`, tools/lib/bpf/bpf.c).
+pub const LOAD_ATTEMPTS: u32 = 20;
+
+/// Whether loading a program has failed because something else waited for the thread.
+pub fn is_interrupted(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EAGAIN)
+}
+
 /// Loads a program.
 ///
 /// # Errors
@@ -118,7 +127,15 @@ pub fn load(kind: Kind, code: &[Instruction]) -> io::Result<Program> {
         attach_btf_id: kind.target,
         ..LoadAttr::default()
     };
-    bpf(PROG_LOAD, &attr).map(Program)
+    // The verifier gives up when anything waits for this thread, work of an io_uring that was closed
+    // for one (`signal_pending` in `do_check`, kernel/bpf/verifier.c).
+    let mut attempts = 1;
+    loop {
+        match bpf(PROG_LOAD, &attr) {
+            Err(error) if is_interrupted(&error) && attempts < LOAD_ATTEMPTS => attempts += 1,
+            outcome => return outcome.map(Program),
+        }
+    }
 }
 
 /// Attaches a program: to the tracepoint of this name, or to what it was loaded for.

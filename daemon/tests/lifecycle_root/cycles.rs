@@ -44,6 +44,9 @@ fn many_mounts_under_load_leave_nothing_behind(variant: Variant) {
             "descriptors of the test in cycle {cycle}"
         );
         assert!(!crate::common::mount::is_fuse_mountpoint(&mountpoint));
+        if (cycle + 1) % 50 == 0 {
+            println!("{}: {} cycles", variant.name(), cycle + 1);
+        }
     }
 }
 
