@@ -59,6 +59,8 @@ pub struct Config {
     pub memory_max: Option<u64>,
     /// Whether kernel programs answer requests from what they have been told (shm).
     pub s1: bool,
+    /// Whether a listing brings the attributes of what is listed (READDIRPLUS).
+    pub s2: bool,
     /// Facts that they are told at most, 1 ..= 4194304.
     pub s1_entries: u32,
     /// Names that cannot be looked up, each with its errno.
@@ -95,6 +97,7 @@ impl Config {
             head_len: 4096,
             memory_max: None,
             s1: true,
+            s2: true,
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
             deny: Vec::new(),
             request_timeout: None,

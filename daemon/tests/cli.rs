@@ -97,13 +97,22 @@ fn wrong_usage_ends_with_status_2() {
 
 #[test]
 fn what_keeps_pages_is_refused_where_there_are_none_to_keep() {
-    let mountpoint = tempfile::tempdir().unwrap();
-    let place = mountpoint.path().to_str().unwrap();
+    // Should one of these be mounted all the same, then the end of `scratch` removes what is in LOWER
+    // through the mount: so it is a directory of the test's own.
+    let scratch = tempfile::tempdir().unwrap();
+    let place = |name: &str| {
+        let path = scratch.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let places = [place("lower"), place("mnt")];
+    let places = places.each_ref().map(String::as_str);
     for option in ["--no-open", "--writeback"] {
-        let text = refusal(1, ["mount", option, "/", place]);
+        let strict = ["mount", option, "--cache", "strict"];
+        let text = refusal(1, strict.into_iter().chain(places));
         assert_has(&text, &[option, "strict", "--cache coherent"]);
         let cached = ["mount", option, "--cache", "ttl=1", "--data", "passthrough"];
-        let text = refusal(1, cached.into_iter().chain(["/", place]));
+        let text = refusal(1, cached.into_iter().chain(places));
         assert_has(&text, &[option, "--data passthrough", "leave out"]);
     }
 }

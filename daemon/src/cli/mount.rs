@@ -57,8 +57,9 @@ pub struct MountArgs {
     /// and writing the lower file by itself (passthrough; root only), or the latter where possible
     #[arg(long, default_value = "auto", value_parser = values::data())]
     pub data: DataChoice,
-    /// How long the kernel may believe names and attributes: strict (it asks each time) or
-    /// ttl=SECONDS (fractions allowed)
+    /// How long the kernel may believe names and attributes: until the lower directory changes, where
+    /// every change is reported (coherent; else it is strict, and the log says why), not at all (strict:
+    /// it asks each time), or ttl=SECONDS (fractions allowed)
     #[arg(long, value_name = "POLICY", default_value = "strict", value_parser = values::cache)]
     pub cache: CachePolicy,
     /// Files are opened and closed by the kernel alone, and their pages stay: no OPEN, FLUSH or
@@ -87,7 +88,10 @@ pub struct MountArgs {
     /// lower directory is noticed (shm)
     #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
     pub s1: bool,
-    /// How many answers are kept for that, 1 to 4194304; each takes 320 bytes
+    /// Whether a listing loads the attributes of what it lists, for those who look at them next
+    #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
+    pub s2: bool,
+    /// How many answers of s1 are kept, 1 to 4194304; each takes 320 bytes
     #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = ranges::s1_entries)]
     pub s1_entries: u32,
     /// Refuse every lookup of this name, in any directory, with this errno (a name like EACCES,
@@ -279,6 +283,7 @@ impl Parsed {
             head_len: args.head_len,
             memory_max: args.memory_max,
             s1: args.s1,
+            s2: args.s2,
             s1_entries: args.s1_entries,
             deny: args.deny,
             request_timeout: args.request_timeout,
@@ -364,7 +369,7 @@ mod tests {
     fn every_long_option_is_an_o_key() {
         let line = "/a /b -o transport=uring,data=copy,cache=ttl=1.5,threads=3,queue_depth=4,\
                     max-write=64K,max_background=7,log-level=debug,log_file=/x,foreground,\
-                    head_len=8K,memory_max=1G,lower_delay=5ms:x*,s1=off,s1_entries=9,deny=core=EPERM";
+                    head_len=8K,memory_max=1G,lower_delay=5ms:x*,s1=off,s1_entries=9,s2=off,deny=core=EPERM";
         let args = parsed(line).unwrap().args;
         assert_eq!(args.transport, TransportChoice::Only(TransportKind::Uring));
         assert_eq!(args.data, DataChoice::Copy);
@@ -375,6 +380,7 @@ mod tests {
         assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
         assert_eq!(args.lower_delay, values::delay("5ms:x*").ok());
         assert_eq!((args.s1, args.s1_entries), (false, 9));
+        assert!(!args.s2);
         assert_eq!(args.deny, [values::deny("core=EPERM").unwrap()]);
         assert!(args.foreground);
     }

@@ -11,7 +11,7 @@ use crate::{
     error::Result,
 };
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 use transport::changes::Lower;
 
 /// `EXT4_SUPER_MAGIC` (include/uapi/linux/magic.h), which ext2 and ext3 have too; Linux mounts them
@@ -19,6 +19,9 @@ use transport::changes::Lower;
 const EXT4: u64 = 0xEF53;
 /// The oldest kernel with `FUSE_NOTIFY_INC_EPOCH`, by which everything is revoked when reports are lost.
 const OLDEST: (u32, u32) = (6, 16);
+
+/// The validity that is taken where there must be one.
+const INSTEAD: Duration = Duration::from_secs(1);
 
 /// What `--cache coherent` becomes on this lower directory: the coherence, or if no source of changes
 /// is proven none, and the policy that is taken instead is put into `config`. Says so in the log, once.
@@ -36,9 +39,15 @@ pub fn establish(config: &mut Config) -> Option<Arc<Coherence>> {
             Some(Arc::new(proven.coherence))
         }
         Err(reasons) => {
-            config.cache = CachePolicy::Strict;
+            // Without OPEN, or with write-back, something must expire.
+            config.cache = if config.no_open || config.writeback {
+                CachePolicy::Ttl(INSTEAD)
+            } else {
+                CachePolicy::Strict
+            };
             tracing::info!(
-                "--cache strict is taken instead of coherent, for changes of {} are not reported: {}",
+                "--cache {} is taken instead of coherent, for changes of {} are not reported: {}",
+                config.cache,
                 config.lower.display(),
                 reasons.join("; ")
             );

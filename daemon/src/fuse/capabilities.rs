@@ -87,10 +87,14 @@ const CAPABILITIES: &[Capability] = {
             Always,
             "a changed mtime or size drops cached pages",
         ),
-        Capability(F::DO_READDIRPLUS, Always, "a listing brings attributes"),
+        Capability(
+            F::DO_READDIRPLUS,
+            If(prefetches),
+            "a listing brings attributes, and spares a look-up for each",
+        ),
         Capability(
             F::READDIRPLUS_AUTO,
-            Always,
+            If(prefetches),
             "but only when they are looked at",
         ),
         Capability(
@@ -225,6 +229,10 @@ fn has_ttl(wishes: &Wishes<'_>) -> bool {
         CachePolicy::Coherent => true,
         CachePolicy::Ttl(ttl) => !ttl.is_zero(),
     }
+}
+
+fn prefetches(wishes: &Wishes<'_>) -> bool {
+    wishes.config.s2
 }
 
 fn checks_permissions(wishes: &Wishes<'_>) -> bool {
