@@ -46,8 +46,7 @@ pub struct MountArgs {
     /// (shm; root only), or by the fastest of the others (the log says which)
     #[arg(long, default_value = "auto", value_parser = values::transport())]
     pub transport: TransportChoice,
-    /// Who runs the shm transport: a thread of the daemon per CPU (worker), or kernel threads that
-    /// poll, one per CPU, so that requests answered by the kernel program wake nobody (kernel)
+    /// Who runs the shm transport: a thread of the daemon per CPU, or polling kernel threads
     #[arg(long, default_value = "worker", value_parser = values::engine())]
     pub engine: Engine,
     /// Milliseconds that the threads of the kernel engine poll in vain before they sleep, 1 to 60000

@@ -201,6 +201,12 @@ impl Variant {
         )
     }
 
+    /// Whether the variant is left out at a scale below [`FULL`](super::scale::FULL): how file data goes is
+    /// no matter of the engine, and each variant takes its time.
+    pub fn is_for_the_full_run(self) -> bool {
+        self == Self::SHM_KERNEL_PASSTHROUGH
+    }
+
     /// Whether this machine can run the variant.
     ///
     /// # Errors
@@ -318,6 +324,12 @@ macro_rules! for_every_daemon_variant {
             $runner,
             $tests
         );
+        variant_tests!(
+            shm_kernel_passthrough_strict,
+            Variant::SHM_KERNEL_PASSTHROUGH,
+            $runner,
+            $tests
+        );
     };
 }
 
@@ -350,6 +362,12 @@ macro_rules! for_every_shm_variant {
         variant_tests!(
             shm_passthrough_strict,
             Variant::SHM_PASSTHROUGH,
+            $runner,
+            $tests
+        );
+        variant_tests!(
+            shm_kernel_passthrough_strict,
+            Variant::SHM_KERNEL_PASSTHROUGH,
             $runner,
             $tests
         );

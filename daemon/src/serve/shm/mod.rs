@@ -88,6 +88,12 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
             parks_address,
         })?;
     tracing::info!(?engine, "shared memory: {plan}");
+    if engine == Engine::Kernel {
+        let idle_ms = session.config().poll_idle_ms;
+        tracing::info!(
+            "kernel threads poll for {idle_ms} ms, in ticks of the kernel, before they sleep"
+        );
+    }
     let shared = Shared {
         memory: Arc::new(memory),
         geometry,
