@@ -112,6 +112,7 @@ impl Catalogue {
                 "shm+auto",
                 "shm-kernel",
                 "shm-kernel+passthrough",
+                "uring~writeback",
             ]),
             workloads::streams(&amount),
         );
@@ -155,6 +156,7 @@ impl Catalogue {
             "uring+auto@coherent",
             "shm+auto@coherent",
             "shm-kernel+auto@coherent",
+            "shm+auto@coherent~no-open",
         ]);
         cached.extend(peers.iter().cloned());
         add(

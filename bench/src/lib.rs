@@ -15,6 +15,7 @@
 //! | [`workload`] | what is done in it |
 //! | [`workloads`], [`catalogue`] | which workloads and variants make up a run |
 //! | [`run`], [`session`] | the interleaving; a run from its plan to its record |
+//! | [`interrupt`] | being told to stop |
 //! | [`recorder`] | what is noted of one repetition: latencies, bytes, CPU time |
 //! | [`cpu`] | CPU time and context switches, by process, thread and machine |
 //! | [`counting`] | requests and system calls, counted where nothing is timed |
@@ -37,6 +38,7 @@ pub mod diff;
 pub mod floor;
 pub mod host;
 pub mod html;
+pub mod interrupt;
 pub mod mounted;
 pub mod peers;
 pub mod plot;

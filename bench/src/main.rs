@@ -46,6 +46,7 @@ enum Action {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    shmfuse_bench::interrupt::listen();
     let outcome = match arguments.command {
         Action::Run(run) => commands::run::run(&run, arguments.shmfuse),
         Action::Demo { tree, build } => {

@@ -111,7 +111,7 @@ impl Mounted {
     }
 
     /// By a command that mounts at `mountpoint`, in the foreground or as a daemon.
-    pub(crate) fn by(mut command: Command, mountpoint: PathBuf, site: &Site) -> Result<Self> {
+    pub(crate) fn by(mut command: Command, mountpoint: PathBuf) -> Result<Self> {
         let log = mountpoint.with_extension("log");
         let output = fs::File::create(&log).with_context(|| log.display().to_string())?;
         let before = fs::metadata(&mountpoint)?.dev();
@@ -119,7 +119,6 @@ impl Mounted {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
-            .current_dir(site.base.path())
             .spawn()
             .with_context(|| format!("cannot run {:?}", command.get_program()))?;
         let mut mounted = Self {

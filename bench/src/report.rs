@@ -57,12 +57,12 @@ pub(crate) fn significant(value: f64) -> String {
     }
 }
 
-/// A ratio: two digits more where it is small.
+/// A ratio: more digits where it is small.
 pub(crate) fn ratio(value: f64) -> String {
-    if value < 0.1 {
-        format!("{value:.3}")
-    } else {
-        format!("{value:.2}")
+    match value {
+        v if v < 0.01 => format!("{value:.4}"),
+        v if v < 0.1 => format!("{value:.3}"),
+        _ => format!("{value:.2}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The plan of a run, and how it is carried out.
 
 use crate::{
-    counting::Counter,
+    counting::{Counter, Counts},
     cpu::{Served, Usage, peak_memory},
     mounted::{Mounted, Site},
     record::{CountRow, Failure, Left, Row},
@@ -18,7 +18,10 @@ use std::{
 };
 
 /// How long one repetition may hang before its mount is aborted.
-const HUNG: Duration = Duration::from_secs(90);
+const HUNG: Duration = Duration::from_secs(45);
+
+/// How many workloads of a group may fail on a variant before the rest is spared it.
+const FAILURES_MAX: usize = 3;
 
 /// Part of the time that a repetition has which is not timed: a warm-up, or one that is counted.
 const UNTIMED: f64 = 0.5;
@@ -114,8 +117,12 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// If the plan is none, or its directories cannot be prepared.
-    pub fn run(&self, site: &Site, mut step: impl FnMut(&str, Duration)) -> Result<Outcome> {
+    /// If the plan is none, its directories cannot be prepared, or `step` says to stop.
+    pub fn run(
+        &self,
+        site: &Site,
+        mut step: impl FnMut(&str, Duration) -> Result<()>,
+    ) -> Result<Outcome> {
         ensure!(self.repetitions > 0, "a run has at least one repetition");
         let mut outcome = Outcome::default();
         for group in &self.groups {
@@ -138,9 +145,10 @@ impl Plan {
                     .prepare(site.lower())
                     .with_context(|| format!("preparing {}", workload.name()))?;
             }
-            let mut running = Running::start(self, group, site, &mut outcome)?;
-            here.iter()
-                .for_each(|workload| running.interleave(*workload, &mut step));
+            let mut running = Running::start(self, group, site, &mut outcome);
+            for workload in &here {
+                running.interleave(*workload, &mut step)?;
+            }
             drop(running);
             for workload in &here {
                 workload.clean(site.lower())?;
@@ -175,6 +183,7 @@ fn ensure_unique(group: &Group) -> Result<()> {
 struct Seat<'a> {
     variant: &'a Variant,
     mounted: Option<Mounted>,
+    failures: usize,
 }
 
 /// A group that is being carried out.
@@ -187,18 +196,14 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn start(
-        plan: &'a Plan,
-        group: &'a Group,
-        site: &'a Site,
-        outcome: &'a mut Outcome,
-    ) -> Result<Self> {
+    fn start(plan: &'a Plan, group: &'a Group, site: &'a Site, outcome: &'a mut Outcome) -> Self {
         let mut seats = Vec::new();
         for variant in &group.variants {
             match variant.mount(site) {
                 Ok(mounted) => seats.push(Seat {
                     variant,
                     mounted: Some(mounted),
+                    failures: 0,
                 }),
                 Err(error) => outcome.left.push(Left {
                     what: variant.name.clone(),
@@ -206,19 +211,20 @@ impl<'a> Running<'a> {
                 }),
             }
         }
-        if seats.is_empty() {
-            bail!("{}: no variant can be mounted", group.name);
-        }
-        Ok(Self {
+        Self {
             plan,
             group,
             site,
             outcome,
             seats,
-        })
+        }
     }
 
-    fn interleave(&mut self, workload: &dyn Workload, step: &mut impl FnMut(&str, Duration)) {
+    fn interleave(
+        &mut self,
+        workload: &dyn Workload,
+        step: &mut impl FnMut(&str, Duration) -> Result<()>,
+    ) -> Result<()> {
         let name = workload.name();
         let mut failed = HashSet::new();
         let mut rows = Vec::new();
@@ -227,12 +233,12 @@ impl<'a> Running<'a> {
                 // Each round starts with another variant, so that none is always behind the same
                 // neighbour.
                 let index = (turn + number) % self.seats.len();
-                if failed.contains(&index) {
+                if failed.contains(&index) || self.seats[index].failures >= FAILURES_MAX {
                     continue;
                 }
                 let variant = self.seats[index].variant.name.clone();
                 let label = format!("{}: {name} on {variant}", self.group.name);
-                step(&label, self.plan.expected_of(workload, round));
+                step(&label, self.plan.expected_of(workload, round))?;
                 match self.once(index, workload, round) {
                     Ok(Some(row)) => rows.push((index, row)),
                     Ok(None) => (),
@@ -245,7 +251,18 @@ impl<'a> Running<'a> {
                             why: format!("{error:#}"),
                         });
                         // What is left of the mount may be broken: the next one is a new one.
-                        self.seats[index].mounted = None;
+                        let seat = &mut self.seats[index];
+                        seat.mounted = None;
+                        seat.failures += 1;
+                        if seat.failures == FAILURES_MAX {
+                            self.outcome.left.push(Left {
+                                what: format!(
+                                    "{}: the rest on {}",
+                                    self.group.name, seat.variant.name
+                                ),
+                                why: format!("{FAILURES_MAX} workloads have failed on it"),
+                            });
+                        }
                     }
                 }
             }
@@ -257,6 +274,7 @@ impl<'a> Running<'a> {
             .into_iter()
             .filter(|(index, _)| !failed.contains(index));
         self.outcome.rows.extend(whole.map(|(_, row)| row));
+        Ok(())
     }
 
     /// One repetition; a row if it is a timed one.
@@ -273,15 +291,14 @@ impl<'a> Running<'a> {
             Round::Timed(_) => self.plan.budget,
             _ => self.plan.budget.mul_f64(UNTIMED),
         };
-        let counter = (round == Round::Counted && !matches!(variant.how, How::Native))
-            .then(|| Counter::start(mounted, self.site.shmfuse()));
-        let (figures, latency_curve_ns) = measure(workload, mounted, self.site, budget)?;
-        if let Some(counter) = counter {
+        let counted = round == Round::Counted && !matches!(variant.how, How::Native);
+        let measured = measure(workload, mounted, self.site, budget, counted)?;
+        if let Some(counts) = measured.counts {
             self.outcome.counts.push(CountRow {
                 group: self.group.name.clone(),
                 workload: workload.name(),
                 variant: variant.name.clone(),
-                counts: counter.finish(figures.operations),
+                counts,
             });
         }
         let Round::Timed(repetition) = round else {
@@ -293,19 +310,28 @@ impl<'a> Running<'a> {
             measure: workload.measure(),
             variant: variant.name.clone(),
             repetition,
-            figures,
-            latency_curve_ns,
+            figures: measured.figures,
+            latency_curve_ns: measured.latency_curve_ns,
         }))
     }
 }
 
-/// Runs a workload once, in a scratch directory of its own, and notes what it took.
+/// What one repetition came to.
+struct Measured {
+    figures: Figures,
+    latency_curve_ns: Vec<u64>,
+    counts: Option<Counts>,
+}
+
+/// Runs a workload once, in a scratch directory of its own, and notes what it took; counts requests
+/// if told to, which disturbs what is timed.
 fn measure(
     workload: &dyn Workload,
     mounted: &Mounted,
     site: &Site,
     budget: Duration,
-) -> Result<(Figures, Vec<u64>)> {
+    counted: bool,
+) -> Result<Measured> {
     // A name of its own: a mount may believe for long what it has once seen of a name.
     let name = site.new_name();
     let scratch = mounted.root().join(&name);
@@ -321,6 +347,7 @@ fn measure(
         Some(pid) => Served::by(pid),
         None => Ok(Served::default()),
     };
+    let counter = counted.then(|| Counter::start(mounted, site.shmfuse()));
     let (app_before, daemon_before) = (Usage::of_application()?, daemon(mounted)?);
     let mut recorder = Recorder::within(budget);
     let start = Instant::now();
@@ -328,6 +355,7 @@ fn measure(
     let wall = start.elapsed();
     let app = Usage::of_application()? - app_before;
     let served = daemon(mounted).map(|after| after - daemon_before);
+    let counts = counter.map(Counter::finish);
     let removed = fs::remove_dir_all(&scratch);
     if removed.is_err() {
         let _ = fs::remove_dir_all(site.lower().join(&name));
@@ -339,7 +367,7 @@ fn measure(
     result?;
     removed.with_context(|| scratch.display().to_string())?;
     let served = served?;
-    let curve = recorder.latency_curve();
+    let latency_curve_ns = recorder.latency_curve();
     let figures = Figures {
         cpu_app_ns: recorder.app_cpu(app.cpu).as_nanos() as u64,
         cpu_daemon_ns: served.threads.cpu.as_nanos() as u64,
@@ -348,5 +376,13 @@ fn measure(
         daemon_peak_bytes: mounted.daemon().map(peak_memory).transpose()?.unwrap_or(0),
         ..recorder.finish(wall)
     };
-    Ok((figures, curve))
+    let counts = counts.map(|counts| Counts {
+        operations: figures.operations,
+        ..counts
+    });
+    Ok(Measured {
+        figures,
+        latency_curve_ns,
+        counts,
+    })
 }

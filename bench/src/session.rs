@@ -4,6 +4,7 @@ use crate::{
     copies,
     floor::Floor,
     host::{Host, Listener},
+    interrupt,
     mounted::Site,
     record::{About, GroupAbout, Left, Record, SCHEMA},
     run::{Group, Plan},
@@ -55,14 +56,13 @@ pub fn carry_out_with(
     let site = Site::new(shmfuse, parent)?;
     fill(site.lower())?;
     let lower = file_system(site.lower());
-    let bar = progress(plan.expected());
-    let mut done = Duration::ZERO;
+    let mut progress = Progress::new(plan.expected());
     let outcome = plan.run(&site, |what, takes| {
-        bar.set_position(done.as_millis() as u64);
-        bar.set_message(what.to_owned());
-        done += takes;
+        interrupt::check()?;
+        progress.step(what, takes);
+        Ok(())
     });
-    bar.finish_and_clear();
+    progress.bar.finish_and_clear();
     let mut outcome = outcome?;
     let mut all_left = left;
     all_left.append(&mut outcome.left);
@@ -90,13 +90,48 @@ pub fn carry_out_with(
     })
 }
 
-fn progress(expected: Duration) -> ProgressBar {
-    // In milliseconds of expected work: steps are not equally long.
-    let style = ProgressStyle::with_template("{bar:30} {percent:>3} % {eta:>5} left  {wide_msg}")
-        .expect("the template is a constant");
-    let bar = ProgressBar::new(expected.as_millis() as u64).with_style(style);
-    bar.enable_steady_tick(Duration::from_secs(1));
-    bar
+/// A bar with the time left; lines where there is no terminal to draw a bar on.
+struct Progress {
+    bar: ProgressBar,
+    start: Instant,
+    expected: Duration,
+    done: Duration,
+    said: Instant,
+}
+
+/// How often a line is printed where there is no terminal.
+const LINES: Duration = Duration::from_secs(30);
+
+impl Progress {
+    fn new(expected: Duration) -> Self {
+        // In milliseconds of expected work: steps are not equally long.
+        let style =
+            ProgressStyle::with_template("{bar:30} {percent:>3} % {eta:>5} left  {wide_msg}")
+                .expect("the template is a constant");
+        let bar = ProgressBar::new(expected.as_millis() as u64).with_style(style);
+        bar.enable_steady_tick(Duration::from_secs(1));
+        Self {
+            bar,
+            start: Instant::now(),
+            expected,
+            done: Duration::ZERO,
+            said: Instant::now(),
+        }
+    }
+
+    /// `what` begins, and takes about so long.
+    fn step(&mut self, what: &str, takes: Duration) {
+        self.bar.set_position(self.done.as_millis() as u64);
+        self.bar.set_message(what.to_owned());
+        if self.bar.is_hidden() && self.said.elapsed() >= LINES {
+            self.said = Instant::now();
+            let part = self.done.as_secs_f64() / self.expected.as_secs_f64().max(0.001);
+            let left = self.start.elapsed().as_secs_f64() * (1.0 / part.max(0.001) - 1.0);
+            let (percent, minutes) = (part * 100.0, left / 60.0);
+            eprintln!("shmfuse-bench: {percent:.0} %, {minutes:.0} minutes left: {what}");
+        }
+        self.done += takes;
+    }
 }
 
 fn about_group(group: &Group) -> GroupAbout {

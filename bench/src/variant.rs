@@ -42,7 +42,8 @@ impl Variant {
 
     /// A variant of ours by name: `native`, or
     /// `TRANSPORT[+DATA][@CACHE][~OPTION=VALUE ...]`. Without `@` timeouts are 0, without `+` data
-    /// goes through the daemon; each `~OPTION=VALUE` is an option of `shmfuse mount`.
+    /// goes through the daemon; each `~OPTION=VALUE`, or `~OPTION` where it takes no value, is an
+    /// option of `shmfuse mount`.
     ///
     /// # Errors
     ///
@@ -74,10 +75,12 @@ impl Variant {
         options.extend(engine.iter().flat_map(|engine| ["--engine", engine]));
         let mut words: Vec<String> = options.into_iter().map(str::to_owned).collect();
         for part in parts {
-            let (option, value) = part
-                .split_once('=')
-                .with_context(|| format!("variant {name}: {part} is not OPTION=VALUE"))?;
-            words.extend([format!("--{option}"), value.to_owned()]);
+            match part.split_once('=') {
+                Some((option, value)) => {
+                    words.extend([format!("--{option}"), value.to_owned()]);
+                }
+                None => words.push(format!("--{part}")),
+            }
         }
         // Everything that is not measured is the same on every variant.
         words.extend(["-o".to_owned(), "allow_other".to_owned()]);
@@ -143,7 +146,7 @@ impl Variant {
                 command
             }
         };
-        Mounted::by(command, mountpoint, site).with_context(|| self.name.clone())
+        Mounted::by(command, mountpoint)
     }
 }
 

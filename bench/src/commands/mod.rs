@@ -29,7 +29,10 @@ fn conclude(record: &Record) -> ExitCode {
     for note in report::notes(record) {
         eprintln!("shmfuse-bench: {note}");
     }
-    if record.about.failures.is_empty() {
+    if record.rows.is_empty() {
+        eprintln!("shmfuse-bench: nothing could be run");
+    }
+    if record.about.failures.is_empty() && !record.rows.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
