@@ -141,9 +141,11 @@ impl Plan {
             }));
             // Before anything is mounted: a mount need not see what others make below it.
             for workload in &here {
+                let name = workload.name();
+                step(&format!("{}: preparing {name}", group.name), Duration::ZERO)?;
                 workload
                     .prepare(site.lower())
-                    .with_context(|| format!("preparing {}", workload.name()))?;
+                    .with_context(|| format!("preparing {name}"))?;
             }
             let mut running = Running::start(self, group, site, &mut outcome);
             for workload in &here {

@@ -128,7 +128,7 @@ pub trait Workload {
     fn overhead(&self) -> Duration {
         match self.start() {
             Start::Warm => Duration::from_millis(15),
-            Start::FreshMount => Duration::from_millis(150),
+            Start::FreshMount => Duration::from_millis(300),
         }
     }
 

@@ -40,7 +40,8 @@ pub fn prepare(folder: &Path, files: usize) -> Result<()> {
         shell(
             folder,
             "find . -type f -exec touch -d '2 days ago' {} + && git init --quiet . && \
-             git config core.checkStat minimal && git config gc.auto 0 && git add --all && \
+             git config core.checkStat minimal && git config gc.auto 0 && \
+             git config core.fsync none && git add --all && \
              git -c user.name=bench -c user.email=bench@localhost commit --quiet -m tree && \
              git status --porcelain",
         )?;
