@@ -58,7 +58,7 @@ impl Place {
              until findmnt mnt >/dev/null && {before} ls mnt >/dev/null; do
                  [ -e /proc/$daemon ] || {{ cat log; exit 1; }}; sleep 0.05
              done
-             umount mnt; wait $daemon; cat log"
+             until umount mnt; do sleep 0.1; done; wait $daemon; cat log"
         );
         let mut command = Command::new("unshare");
         command
