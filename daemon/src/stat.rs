@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use std::{fmt, path::Path};
 use transport::{
     counters,
-    layout::Control,
+    layout::{Control, LANE_ENTRIES, LANES_PER_QUEUE, Slot},
+    ownership::Ownership,
     stats::{LatencyClass, OpcodeSlot},
     wire::Opcode,
 };
@@ -137,6 +138,10 @@ pub struct Report {
     pub ops: Vec<Op>,
     /// What the program may answer.
     pub s1: Answering,
+    /// Slots with a request that nobody has answered.
+    pub slots_in_use: u64,
+    /// Requests that wait for the daemon on all lanes for metadata, and on those for data.
+    pub lane_depths: [u64; LANES_PER_QUEUE],
     /// Consumers woken by the program.
     pub wakes: u64,
     /// Corrupt values met by program and daemon, and lane entries dropped.
@@ -179,6 +184,14 @@ impl Report {
             totals.dispatched += program.dispatched + program.standing;
             totals.arrivals += program.arrivals;
         }
+        let in_use = |slot: &&Slot| slot.ownership().is_ok_and(Ownership::is_in_use);
+        let mut lane_depths = [0; LANES_PER_QUEUE];
+        for (index, lane) in observation.lanes.iter().enumerate() {
+            // The head first: then a distance beyond the lane's length is no race.
+            let head = lane.head.0.observe();
+            let depth = lane.tail.0.observe().distance_from(head);
+            lane_depths[index % LANES_PER_QUEUE] += depth.min(LANE_ENTRIES as u64);
+        }
         let ops = ops(observation);
         totals.untrue = ops.iter().map(|op| op.totals.untrue).sum();
         let control = observation.control.iter().next();
@@ -200,6 +213,8 @@ impl Report {
             totals,
             ops,
             s1: Answering::of(control),
+            slots_in_use: observation.slots.iter().filter(in_use).count() as u64,
+            lane_depths,
             wakes,
             corrupt,
             rescued,
@@ -247,6 +262,11 @@ impl Report {
             "depth": self.queues.1,
             "s1": self.s1.to_json(),
             "totals": self.totals.to_json(),
+            "slots": {
+                "in_use": self.slots_in_use,
+                "all": u64::from(self.queues.0) * u64::from(self.queues.1),
+            },
+            "lanes": { "metadata": self.lane_depths[0], "bulk": self.lane_depths[1] },
             "wakes": self.wakes,
             "corrupt": self.corrupt,
             "rescued": self.rescued,
@@ -328,6 +348,11 @@ impl fmt::Display for Report {
             self.wakes,
             self.corrupt,
             self.rescued
+        )?;
+        writeln!(
+            f,
+            "slots in use {}, waiting on lanes {} for metadata and {} for data",
+            self.slots_in_use, self.lane_depths[0], self.lane_depths[1]
         )?;
         writeln!(f, "{}", self.s1)
     }

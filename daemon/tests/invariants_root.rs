@@ -165,9 +165,38 @@ fn a_stopped_daemon_can_be_looked_at(variant: Variant) {
     mount.finish();
 }
 
+fn a_request_under_way_is_seen_in_its_slot(variant: Variant) {
+    let mount = TestMount::builder(variant)
+        .args(&["--lower-delay", "3s:slow"])
+        .mount();
+    wait_until("the daemon is found", || {
+        run_stat(mount.path()).status.success()
+    });
+    let path = mount.path().join("slow");
+    let waiting = thread::spawn(move || fs::exists(path));
+    wait_until("the request is in a slot", || {
+        stat(mount.path())["slots"]["in_use"] == 1
+    });
+    assert!(!waiting.join().unwrap().unwrap(), "there is no such file");
+    wait_until("nothing is in a slot or on a lane", || {
+        let now = stat(mount.path());
+        now["slots"]["in_use"] == 0 && now["lanes"]["metadata"] == 0 && now["lanes"]["bulk"] == 0
+    });
+    let seen = stat(mount.path());
+    assert_eq!(number(&seen["slots"], "all"), number(&seen, "queues") * 8);
+    let latency = &seen["ops"]["LOOKUP"]["latency_ns"];
+    assert!(number(latency, "max") >= 3_000_000_000, "{latency}");
+    assert!(
+        number(latency, "p50") <= number(latency, "p99"),
+        "{latency}"
+    );
+    mount.finish();
+}
+
 for_every_shm_variant!(
     on_long_variant,
     [
+        a_request_under_way_is_seen_in_its_slot,
         counters_add_up_under_load,
         a_stopped_daemon_can_be_looked_at
     ]

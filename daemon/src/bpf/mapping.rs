@@ -15,7 +15,7 @@ use aya::maps::{MapData, MapType};
 use memmap2::{MmapOptions, MmapRaw};
 use transport::{
     counters::{OpCounters, QueueCounters},
-    layout::{Control, Lane},
+    layout::{Control, Lane, Slot},
     stats::CpuStats,
 };
 
@@ -39,6 +39,8 @@ unsafe impl MapElement for QueueCounters {}
 unsafe impl MapElement for OpCounters {}
 // SAFETY: words of `transport::sync` only, which are atomics, and padding.
 unsafe impl MapElement for Lane {}
+// SAFETY: words of `transport::sync` only, which are atomics, and padding.
+unsafe impl MapElement for Slot {}
 
 /// The elements of an array map with `BPF_F_MMAPABLE`, mapped to be read.
 pub struct MappedArray<T> {

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use std::{collections::HashMap, fs};
 use transport::{
     counters::{OpCounters, QueueCounters},
-    layout::{Control, Lane, MAGIC},
+    layout::{Control, Lane, MAGIC, Slot},
     stats::CpuStats,
 };
 
@@ -22,6 +22,8 @@ pub struct Observation {
     pub control: MappedArray<Control>,
     /// By queue.
     pub queues: MappedArray<QueueCounters>,
+    /// By queue and slot: who has the request in it.
+    pub slots: MappedArray<Slot>,
     /// Index rings to the daemon: those of a queue follow each other.
     pub lanes: MappedArray<Lane>,
     /// By queue and opcode.
@@ -72,6 +74,7 @@ impl Observation {
         Ok(Some(Self {
             control,
             queues: MappedArray::<QueueCounters>::new(&open("COUNTERS")?)?,
+            slots: MappedArray::<Slot>::new(&open("SLOTS")?)?,
             lanes: MappedArray::<Lane>::new(&open("LANES")?)?,
             ops: MappedArray::<OpCounters>::new(&open("OPS")?)?,
             requests: Counters::new(MappedArray::<CpuStats>::new(&open("STATS")?)?),

@@ -43,7 +43,8 @@ pub struct MountArgs {
     pub foreground: bool,
     /// How requests reach the daemon: by read and write on /dev/fuse (classic), the same with
     /// splice for data, by FUSE-over-io_uring, by the same in memory shared with kernel programs
-    /// (shm; root only), or by the fastest of the others (the log says which)
+    /// (shm; root only), or by the first of shm, uring and classic that can be had (the log says
+    /// which, and what the others lack)
     #[arg(long, default_value = "auto", value_parser = values::transport())]
     pub transport: TransportChoice,
     /// Who runs the shm transport: a thread of the daemon per CPU, or polling kernel threads
