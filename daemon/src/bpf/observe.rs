@@ -4,7 +4,10 @@
 //! (`bpf_map_show_fdinfo`, kernel/bpf/syscall.c); with it root opens the map too. Nothing is asked of
 //! the daemon, which may even be stopped.
 
-use super::{Counters, mapping::MappedArray};
+use super::{
+    Counters,
+    mapping::{MapElement, MappedArray},
+};
 use crate::error::{Error, Result};
 use aya::maps::{MapData, MapInfo};
 use rustix::process::Pid;
@@ -80,6 +83,24 @@ impl Observation {
             requests: Counters::new(MappedArray::<CpuStats>::new(&open("STATS")?)?),
         }))
     }
+}
+
+/// The map of this name that the daemon `pid` holds, mapped; none if it holds none.
+///
+/// # Errors
+///
+/// [`Error::System`] if this user may not look.
+pub fn map_of<T: MapElement>(pid: Pid, name: &str) -> Result<Option<MappedArray<T>>> {
+    // The kernel keeps 15 bytes of a map's name (`BPF_OBJ_NAME_LEN`, include/uapi/linux/bpf.h).
+    let kept = name.get(..15).unwrap_or(name);
+    let Some(&id) = maps_of(pid)?.get(kept) else {
+        return Ok(None);
+    };
+    let map = MapData::from_id(id).map_err(|error| {
+        let error = std::io::Error::other(error);
+        Error::system("cannot open a map of the daemon", error).with_remedy("run as root")
+    })?;
+    MappedArray::new(&map).map(Some)
 }
 
 /// The maps that a process holds, by name.

@@ -7,6 +7,7 @@
 //! | [`selftest`] | makes each kind of change, and looks whether it is reported (unsafe) |
 //! | [`fanotify`] | names, and where need be inodes, as fanotify(7) reports them |
 //! | [`known`] | what the kernel was told of, by the words of the change reports |
+//! | [`observe`] | what `shmfuse stat` shows of it |
 //! | [`revoker`] | the thread that hears of changes and tells the kernel |
 //!
 //! The order of things for an inode: it is put among the [`known`] ones, its interest word is armed,
@@ -17,6 +18,7 @@
 pub mod establish;
 pub mod fanotify;
 pub mod known;
+pub mod observe;
 pub mod revoker;
 pub mod selftest;
 
@@ -59,7 +61,16 @@ impl ChangeSource {
         }
     }
 
-    /// From [`name`](Self::name)'s position in the control page; 0 is none.
+    /// The source with this [`code`](Self::code).
+    pub const fn of_code(code: u32) -> Option<Self> {
+        match code {
+            1 => Some(Self::Ext4Tracepoint),
+            2 => Some(Self::Fanotify),
+            _ => None,
+        }
+    }
+
+    /// As the counters have it; 0 is none.
     pub const fn code(self) -> u32 {
         match self {
             Self::Ext4Tracepoint => 1,
