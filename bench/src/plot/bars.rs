@@ -44,6 +44,7 @@ pub fn draw(bars: &[Bar], unit: &str) -> Result<String> {
             .map_err(failed)?;
         chart
             .configure_mesh()
+            .max_light_lines(1)
             .disable_y_mesh()
             .disable_y_axis()
             .x_labels(6)

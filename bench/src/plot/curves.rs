@@ -49,6 +49,7 @@ pub fn latencies(rows: &[Row], group: &str, workload: &str, variants: &[&str]) -
             .map_err(failed)?;
         chart
             .configure_mesh()
+            .max_light_lines(1)
             .x_desc("µs (logarithmic)")
             .y_desc("part of operations")
             .draw()
@@ -123,6 +124,7 @@ pub fn scaling(lines: &[Line], workload: &str) -> Result<String> {
             .map_err(failed)?;
         chart
             .configure_mesh()
+            .max_light_lines(1)
             .x_desc("threads")
             .y_desc(format!("{workload} per second (logarithmic)"))
             .x_label_formatter(&|threads| format!("{threads:.0}"))

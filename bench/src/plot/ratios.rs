@@ -32,6 +32,7 @@ pub fn draw(verdicts: &[Verdict]) -> Result<String> {
             .map_err(failed)?;
         chart
             .configure_mesh()
+            .max_light_lines(1)
             .disable_y_mesh()
             .disable_y_axis()
             .x_desc("ratio of rates (logarithmic): right of 1 is faster")
