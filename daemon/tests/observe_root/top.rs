@@ -13,7 +13,7 @@ fn is_shared(mount: &TestMount) -> bool {
     matches!(
         mount.variant(),
         Variant::Daemon {
-            transport: Transport::Shm,
+            transport: Transport::Shm | Transport::ShmKernel,
             ..
         }
     )

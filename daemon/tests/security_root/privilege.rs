@@ -29,6 +29,8 @@ fn threads(mount: &TestMount) -> Vec<Thread> {
         .flatten()
         // A thread may end between the listing and the reading.
         .filter_map(|task| fs::read_to_string(task.path().join("status")).ok())
+        // The kernel's own poll threads: they run nothing of the daemon's.
+        .filter(|text| !text.starts_with("Name:\tiou-"))
         .map(|text| {
             let status: BTreeMap<_, _> = text
                 .lines()
