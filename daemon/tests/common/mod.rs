@@ -55,9 +55,6 @@ pub const LIMIT: Duration = Duration::from_secs(300);
 /// Runs `test` on a mount of `variant`, under a watchdog.
 pub fn on_mount(variant: Variant, name: &str, test: impl FnOnce(&TestMount)) {
     let name = format!("{}::{name}", variant.name());
-    if left_out(variant) {
-        return;
-    }
     if let Err(reason) = variant.available() {
         return skip::skip(&name, &reason);
     }
@@ -65,11 +62,6 @@ pub fn on_mount(variant: Variant, name: &str, test: impl FnOnce(&TestMount)) {
     let mount = TestMount::new(variant);
     test(&mount);
     mount.finish();
-}
-
-/// Whether this run is too short for the variant.
-fn left_out(variant: Variant) -> bool {
-    variant.is_for_the_full_run() && scale::factor() < scale::FULL
 }
 
 /// [`LIMIT`] at the scale that is run.
@@ -86,7 +78,6 @@ pub fn on_variant(variant: Variant, name: &str, test: impl FnOnce(Variant)) {
 /// Runs `test`, which makes its own mounts of `variant` and has a watchdog of its own.
 pub fn on_long_variant(variant: Variant, name: &str, test: impl FnOnce(Variant)) {
     match variant.available() {
-        _ if left_out(variant) => {}
         Ok(()) => test(variant),
         Err(reason) => skip::skip(&format!("{}::{name}", variant.name()), &reason),
     }

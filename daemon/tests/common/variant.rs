@@ -201,12 +201,6 @@ impl Variant {
         )
     }
 
-    /// Whether the variant is left out at a scale below [`FULL`](super::scale::FULL): how file data goes is
-    /// no matter of the engine, and each variant takes its time.
-    pub fn is_for_the_full_run(self) -> bool {
-        self == Self::SHM_KERNEL_PASSTHROUGH
-    }
-
     /// Whether this machine can run the variant.
     ///
     /// # Errors
@@ -249,6 +243,24 @@ macro_rules! variant_tests {
                 #[ignore = "root"]
                 fn $test() {
                     crate::common::$runner($variant, stringify!($test), super::$test);
+                }
+            )*
+        }
+    };
+}
+
+/// The same, in runs at [`FULL`](super::scale::FULL) scale only; in others the tests do nothing.
+macro_rules! variant_tests_of_the_full_run {
+    ($module:ident, $variant:expr, $runner:ident, [$($test:ident),* $(,)?]) => {
+        mod $module {
+            use crate::common::{Variant, scale};
+            $(
+                #[test]
+                #[ignore = "root"]
+                fn $test() {
+                    if scale::factor() >= scale::FULL {
+                        crate::common::$runner($variant, stringify!($test), super::$test);
+                    }
                 }
             )*
         }
@@ -312,7 +324,7 @@ macro_rules! for_every_daemon_variant {
             $tests
         );
         variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
-        variant_tests!(
+        variant_tests_of_the_full_run!(
             shm_kernel_copy_strict,
             Variant::SHM_KERNEL_COPY,
             $runner,
@@ -324,7 +336,7 @@ macro_rules! for_every_daemon_variant {
             $runner,
             $tests
         );
-        variant_tests!(
+        variant_tests_of_the_full_run!(
             shm_kernel_passthrough_strict,
             Variant::SHM_KERNEL_PASSTHROUGH,
             $runner,
@@ -365,7 +377,7 @@ macro_rules! for_every_shm_variant {
             $runner,
             $tests
         );
-        variant_tests!(
+        variant_tests_of_the_full_run!(
             shm_kernel_passthrough_strict,
             Variant::SHM_KERNEL_PASSTHROUGH,
             $runner,
