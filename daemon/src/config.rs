@@ -63,6 +63,8 @@ pub struct Config {
     pub s2: bool,
     /// Facts that they are told at most, 1 ..= 4194304.
     pub s1_entries: u32,
+    /// Whether kernel programs renew what has become untrue from the daemon's replies.
+    pub s6: bool,
     /// Names that cannot be looked up, each with its errno.
     pub deny: Vec<Denied>,
     /// Seconds after which the kernel ends a mount one of whose requests has no answer.
@@ -99,6 +101,7 @@ impl Config {
             s1: true,
             s2: true,
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
+            s6: false,
             deny: Vec::new(),
             request_timeout: None,
             metrics: None,

@@ -32,6 +32,8 @@ pub struct Totals {
     pub errors: u64,
     /// Of the dispatched, those that there was an answer to which had become untrue.
     pub untrue: u64,
+    /// Of those, answers renewed from the daemon's reply.
+    pub renewed: u64,
     /// Payload bytes of requests that the daemon took.
     pub bytes_in: u64,
     /// Payload bytes of replies.
@@ -54,6 +56,7 @@ impl Totals {
             "commits": self.commits,
             "errors": self.errors,
             "untrue": self.untrue,
+            "renewed": self.renewed,
             "in_flight": self.in_flight(),
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
@@ -75,6 +78,8 @@ pub struct Op {
 pub struct Answering {
     /// Room for so many; 0: the program answers nothing.
     pub entries: u64,
+    /// Whether a program renews untrue ones from the daemon's replies.
+    pub s6: bool,
     /// Written by the daemon.
     pub filled: u64,
     /// Of these, in the place of another that was true and had to go.
@@ -89,6 +94,7 @@ impl Answering {
     fn of(control: Option<&Control>) -> Self {
         control.map_or_else(Self::default, |page| Self {
             entries: page.facts.get(),
+            s6: page.renews.get() != 0,
             filled: page.cache.filled.get(),
             evicted: page.cache.evicted.get(),
             renewed: page.cache.renewed.get(),
@@ -194,6 +200,7 @@ impl Report {
         }
         let ops = ops(observation);
         totals.untrue = ops.iter().map(|op| op.totals.untrue).sum();
+        totals.renewed = ops.iter().map(|op| op.totals.renewed).sum();
         let control = observation.control.iter().next();
         let word = |get: fn(&Control) -> u64| control.map_or(0, get);
         Self {
@@ -261,6 +268,7 @@ impl Report {
             "queues": self.queues.0,
             "depth": self.queues.1,
             "s1": self.s1.to_json(),
+            "s6": { "on": self.s1.s6, "renewed": self.totals.renewed },
             "totals": self.totals.to_json(),
             "slots": {
                 "in_use": self.slots_in_use,
@@ -297,6 +305,7 @@ fn ops(observation: &Observation) -> Vec<Op> {
         totals.bytes_in += counters.bytes_in.read();
         totals.bytes_out += counters.bytes_out.read() + counters.bytes_answered.read();
         totals.untrue += counters.untrue.read();
+        totals.renewed += counters.renewed.read();
         totals.answered += counters.answered.read();
         totals.denied += counters.denied.read();
         totals.dispatched += counters.dispatched.read();
@@ -354,7 +363,11 @@ impl fmt::Display for Report {
             "slots in use {}, waiting on lanes {} for metadata and {} for data",
             self.slots_in_use, self.lane_depths[0], self.lane_depths[1]
         )?;
-        writeln!(f, "{}", self.s1)
+        writeln!(f, "{}", self.s1)?;
+        match self.s1.s6 {
+            true => writeln!(f, "s6 on: renewed {}", self.totals.renewed),
+            false => writeln!(f, "s6 off"),
+        }
     }
 }
 

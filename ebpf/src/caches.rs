@@ -29,6 +29,10 @@ static CACHE_SETS: Constant<u32> = Constant(0);
 #[unsafe(no_mangle)]
 static CACHE_DENIED_SETS: Constant<u32> = Constant(0);
 
+/// Whether untrue attributes are renewed from the daemon's reply: 1, else 0.
+#[unsafe(no_mangle)]
+static CACHE_RENEWS: Constant<u32> = Constant(0);
+
 /// Whether there is anything to be looked for.
 #[inline(always)]
 pub fn are_on() -> bool {
@@ -59,6 +63,11 @@ impl CacheMemory for Caches {
     #[inline(always)]
     fn lookup_word(&self, index: u32) -> Option<&LookupWord> {
         LOOKUPS.get(index)
+    }
+
+    #[inline(always)]
+    fn renews(&self) -> bool {
+        CACHE_RENEWS.get() != 0
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ use crate::{
         XATTR_NAME_MAX, find, find_among,
     },
     lookups::{self, LookupRef},
+    renewal,
     slot::{Arrived, Reply},
     sync::Word,
     wire::Opcode,
@@ -92,8 +93,8 @@ pub fn answer<M: CacheMemory>(
     let nodeid = nodeid.get();
     match opcode {
         Opcode::LOOKUP => lookup(memory, nodeid, arrived.payload_len(), payload),
-        Opcode::GETATTR => getattr(memory, nodeid, payload),
-        Opcode::STATX => statx(memory, nodeid, payload),
+        Opcode::GETATTR => getattr(memory, nodeid, arrived, payload),
+        Opcode::STATX => statx(memory, nodeid, arrived, payload),
         Opcode::GETXATTR => getxattr(memory, nodeid, arrived, payload),
         Opcode::LISTXATTR => listxattr(memory, nodeid, arrived, payload),
         _ => Known::Nothing,
@@ -124,27 +125,51 @@ fn about<M: CacheMemory>(memory: &M, kind: Kind, nodeid: u64) -> Option<Found<'_
 }
 
 #[inline(always)]
-fn getattr<M: CacheMemory>(memory: &M, nodeid: u64, payload: &[Word]) -> Known {
+fn getattr<M: CacheMemory>(
+    memory: &M,
+    nodeid: u64,
+    arrived: &Arrived<'_>,
+    payload: &[Word],
+) -> Known {
     let (Some(found), Some(copy)) = (about(memory, Kind::Attr, nodeid), Copy::of(payload)) else {
         return Known::Nothing;
     };
     copy.take(&found, ATTR_WORDS);
     if !found.is_true(memory) {
-        return Known::Untrue;
+        return untrue(memory, nodeid, arrived, &found);
     }
     copy.put(payload, 0, ATTR_WORDS);
     found.mark_used();
     Known::Answer(Reply::Body(ATTR_LEN))
 }
 
+/// Attributes that have become untrue: the daemon's reply may make them true again.
 #[inline(always)]
-fn statx<M: CacheMemory>(memory: &M, nodeid: u64, payload: &[Word]) -> Known {
+fn untrue<M: CacheMemory>(
+    memory: &M,
+    nodeid: u64,
+    arrived: &Arrived<'_>,
+    found: &Found<'_>,
+) -> Known {
+    if memory.renews() {
+        renewal::note(memory, arrived.slot(), arrived.unique(), nodeid, found);
+    }
+    Known::Untrue
+}
+
+#[inline(always)]
+fn statx<M: CacheMemory>(
+    memory: &M,
+    nodeid: u64,
+    arrived: &Arrived<'_>,
+    payload: &[Word],
+) -> Known {
     let (Some(found), Some(copy)) = (about(memory, Kind::Statx, nodeid), Copy::of(payload)) else {
         return Known::Nothing;
     };
     copy.take(&found, STATX_WORDS);
     if !found.is_true(memory) {
-        return Known::Untrue;
+        return untrue(memory, nodeid, arrived, &found);
     }
     copy.put(payload, 0, STATX_WORDS);
     let reserved = payload.get(STATX_WORDS..STATX_LEN as usize / 8);

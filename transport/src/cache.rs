@@ -75,7 +75,7 @@ impl Kind {
 
     /// Where the body's words begin.
     #[inline(always)]
-    const fn body(self) -> usize {
+    pub(crate) const fn body(self) -> usize {
         match self {
             Self::Xattr => HEAD + XATTR_KEY,
             _ => HEAD,
@@ -94,6 +94,10 @@ pub trait CacheMemory: GenerationMemory {
     fn fact(&self, index: u32) -> Option<&Fact>;
     /// Where look-ups of an inode are counted.
     fn lookup_word(&self, index: u32) -> Option<&LookupWord>;
+    /// Whether untrue attributes are renewed from the daemon's reply ([`renewal`](crate::renewal)).
+    fn renews(&self) -> bool {
+        false
+    }
     /// Sets of names that are refused: a power of two, or 0.
     fn denied_sets(&self) -> u32;
     /// A name that is refused; set `n` has those from `n * WAYS`.
@@ -191,6 +195,7 @@ const fn mix(mut z: u64) -> u64 {
 pub struct Found<'m> {
     reading: Reading<'m>,
     kind: Kind,
+    place: u32,
 }
 
 impl<'m> Found<'m> {
@@ -222,6 +227,18 @@ impl<'m> Found<'m> {
         self.reading.is_whole() && first.is_valid(memory) && second.is_valid(memory)
     }
 
+    /// Where it lies.
+    #[inline(always)]
+    pub fn place(&self) -> u32 {
+        self.place
+    }
+
+    /// The word of the generation that it depends on first.
+    #[inline(always)]
+    pub fn depends_on(&self) -> u32 {
+        self.reading.word(3) as u32
+    }
+
     /// Whether what was read of it is one fact; for those that depend on nothing.
     #[inline(always)]
     pub fn is_whole(&self) -> bool {
@@ -238,7 +255,7 @@ impl<'m> Found<'m> {
 /// Looks a fact up.
 #[inline(always)]
 pub fn find<'m, K: KeyWords + ?Sized>(
-    memory: &'m impl CacheMemory,
+    memory: &'m (impl CacheMemory + ?Sized),
     key: &Key<'_, K>,
 ) -> Option<Found<'m>> {
     find_among(memory.sets(), |index| memory.fact(index), key)
@@ -258,8 +275,11 @@ pub fn find_among<'m, K: KeyWords + ?Sized>(
             continue;
         };
         if is_about(&reading, key, hash) {
-            let kind = key.kind;
-            return same_name(&reading, key).then_some(Found { reading, kind });
+            return same_name(&reading, key).then_some(Found {
+                reading,
+                kind: key.kind,
+                place: first + way,
+            });
         }
     }
     None
@@ -333,6 +353,15 @@ pub fn encode(
         words[key.kind.body() + index] = body.word(index);
     }
     Some(words)
+}
+
+/// Writes the stamp of a fact that depends on one inode.
+#[inline(always)]
+pub(crate) fn put_stamp(stamp: Stamp, put: &mut (impl FnMut(usize, u64) + ?Sized)) {
+    let index = u64::from(stamp.index);
+    put(3, index | index << 32);
+    put(4, stamp.value);
+    put(5, stamp.value);
 }
 
 /// The stamps of the fact that these words are.

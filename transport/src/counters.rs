@@ -102,8 +102,10 @@ pub struct OpCounters {
     /// By the program: of those dispatched, requests that there was an answer to which had become
     /// untrue.
     pub untrue: Counter,
+    /// By the program: of those, answers renewed from the daemon's reply.
+    pub renewed: Counter,
     /// Unused.
-    pub reserved: [Word; 2],
+    pub reserved: Word,
     /// By the daemon: commits published.
     pub commits: Counter,
     /// By the daemon: of these, replies with an errno.

@@ -59,20 +59,52 @@ impl<const W: usize> Fact<W> {
         self.used.take()
     }
 
-    /// Writes the first words and zeroes the others. `writer` shows that there is one writer at a
-    /// time.
-    pub fn write(&self, from: &[u64], _writer: &mut FactWriter) {
-        let even = self.sequence.begin() & !1;
-        if !weakened!(FactNoOdd) {
-            self.sequence.store(even | 1);
+    /// Writes the first words and zeroes the others; `false` if a program writes at the same time, and
+    /// does not come to an end. `writer` shows that the daemon has one writer at a time.
+    pub fn write(&self, from: &[u64], _writer: &mut FactWriter) -> bool {
+        for _ in 0..TRIES {
+            let even = self.sequence.begin() & !1;
+            if !weakened!(FactNoOdd) && !self.sequence.lock(even) {
+                core::hint::spin_loop();
+                continue;
+            }
+            let padded = from.iter().copied().chain(core::iter::repeat(0));
+            for (to, value) in self.words.iter().zip(padded) {
+                to.set(value);
+            }
+            self.sequence.store(even.wrapping_add(2));
+            return true;
         }
-        let padded = from.iter().copied().chain(core::iter::repeat(0));
-        for (to, value) in self.words.iter().zip(padded) {
-            to.set(value);
+        false
+    }
+
+    /// Writes some words of a fact, by their indices, if it is still one that the caller `accepts`, and
+    /// nobody else writes; whether it did.
+    #[inline(always)]
+    pub fn renew(
+        &self,
+        accepts: impl FnOnce(Reading<'_, W>) -> bool,
+        write: impl FnOnce(&mut dyn FnMut(usize, u64)),
+    ) -> bool {
+        let before = self.sequence.begin();
+        if before & 1 != 0 || !self.sequence.lock(before) {
+            return false;
         }
-        self.sequence.store(even.wrapping_add(2));
+        let accepted = accepts(Reading { fact: self, before });
+        if accepted {
+            write(&mut |index, value| {
+                if let Some(word) = self.words.get(index) {
+                    word.set(value);
+                }
+            });
+        }
+        self.sequence.store(before.wrapping_add(2));
+        accepted
     }
 }
+
+/// How often the daemon tries to write while a program does: longer than that takes.
+const TRIES: u32 = if cfg!(shmfuse_loom) { 2 } else { 1000 };
 
 /// A fact that is being read: each word by itself is one that it had, and together they are what one
 /// writer wrote if the reading [`is_whole`](Self::is_whole).
@@ -127,11 +159,28 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_whose_writer_stopped_half_way_is_not_read_until_it_is_written_again() {
+    fn a_fact_whose_writer_stopped_half_way_is_left_alone() {
         let fact = Fact::<2>::blank();
         fact.sequence.store(7);
         assert!(!fact.read(&mut [0; 2]));
-        fact.write(&[1, 2], &mut FactWriter::default());
-        assert!(fact.read(&mut [0; 2]));
+        assert!(!fact.write(&[1, 2], &mut FactWriter::default()));
+        assert!(!fact.renew(|_| true, |put| put(0, 1)));
+    }
+
+    #[test]
+    fn only_what_is_accepted_is_renewed_and_the_other_words_stay() {
+        let fact = Fact::<3>::blank();
+        fact.write(&[1, 2, 3], &mut FactWriter::default());
+        assert!(!fact.renew(|held| held.word(0) == 7, |put| put(1, 9)));
+        assert!(fact.renew(
+            |held| held.word(0) == 1,
+            |put| {
+                put(1, 9);
+                put(5, 9);
+            }
+        ));
+        let mut words = [0; 3];
+        assert!(fact.read(&mut words));
+        assert_eq!(words, [1, 9, 3]);
     }
 }

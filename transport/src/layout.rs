@@ -11,7 +11,7 @@
 //!  | 128 | op_in: request's fixed part |  |   64 | head (daemon)       | | 32768 | io_uring's words   |
 //!  | 256 | flags, commit id, length    |  |  128 | 128 entries:        | | 32832 | 512 CQEs           |
 //!  | 288 | slot word                   |  |      |   unique,           | | 41024 | unused to the page |
-//!  | 296 | commit position             |  |      |   slot queue opcode | +-------+--------------------+
+//!  | 296 | commit position, renewal    |  |      |   slot queue opcode | +-------+--------------------+
 //!  +-----+-----------------------------+  +------+---------------------+
 //! ```
 
@@ -109,6 +109,8 @@ pub struct Slot {
     pub commit_position: Word32,
     /// 1 from before a commit until after its publication, else 0; by the daemon.
     pub commit_pending: Word32,
+    /// By the program, at an arrival: what is to be made of the reply.
+    pub renewal: crate::renewal::Renewal,
 }
 
 impl Blank for Slot {
@@ -118,6 +120,7 @@ impl Blank for Slot {
             word: SlotWord::default(),
             commit_position: Word32::default(),
             commit_pending: Word32::default(),
+            renewal: crate::renewal::Renewal::default(),
         }
     }
 }
@@ -267,6 +270,8 @@ pub struct Control {
     pub ttl_us: Word,
     /// Facts that there is room for; 0: the program answers nothing.
     pub facts: Word,
+    /// Whether untrue ones are renewed from replies: 1, else 0.
+    pub renews: Word,
     /// What is counted of them.
     pub cache: CacheCounters,
 }
@@ -291,6 +296,7 @@ mod asserts {
         size_of::<Slot>() == 512,
         offset_of!(Slot, word) == 288,
         offset_of!(Slot, commit_position) == 296,
+        offset_of!(Slot, renewal) == 304,
         size_of::<Lane>() == 2176,
         offset_of!(Lane, head) == 64,
         offset_of!(Lane, entries) == 128,

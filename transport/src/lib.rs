@@ -39,6 +39,7 @@
 //! | [`fact`] | cached answers that are read while they may be rewritten |
 //! | [`cache`] | what facts say, and how they are found |
 //! | [`answer`] | what the program answers from facts |
+//! | [`renewal`] | renewing untrue attributes from the daemon's reply |
 //! | [`lookups`] | counting the look-ups that the program answered |
 //! | [`counters`] | what program and daemon count of a queue, and how to read it |
 //! | [`stats`] | what the kernel programs count, as it lies in the map |
@@ -68,6 +69,7 @@ pub mod mutant;
 pub mod ownership;
 pub mod park;
 pub mod program;
+pub mod renewal;
 pub mod restart;
 pub mod session;
 pub mod slot;

@@ -98,6 +98,8 @@ mutants! {
     FactNoRecheck,
     /// SP-FACT: the writer leaves out the odd sequence.
     FactNoOdd,
+    /// SP-FACT: two write the fact at once.
+    FactLockUnchecked,
     /// SP-LOOKUP: the program counts without looking whether the inode is dead.
     LookupIgnoresDead,
     /// SP-LOOKUP: the program counts in a word that was given to another inode meanwhile.

@@ -60,6 +60,8 @@ pub const MODELS: &[Model] = models! {
         "with fills and changes at once an answer is of a moment of its request";
     "fact", None, None, fact::is_never_torn,
         "a fact that is rewritten while it is read is never torn";
+    "fact-writers", Some(2), Some(3), fact::has_one_writer_at_a_time,
+        "daemon and program do not write a fact at the same time";
     "lookups", None, None, lookups::never_answers_with_a_dead_inode,
         "the program never answers with an inode that FORGET has buried";
     "lookups-moved", Some(3), Some(4), lookups::counts_each_for_its_inode,
@@ -116,6 +118,7 @@ pub const KILLERS: &[(Mutant, &str)] = &[
     (Mutant::FactWriteRelaxed, "fact"),
     (Mutant::FactNoRecheck, "fact"),
     (Mutant::FactNoOdd, "fact"),
+    (Mutant::FactLockUnchecked, "fact-writers"),
     (Mutant::LookupIgnoresDead, "lookups"),
     (Mutant::LookupBuryUnchecked, "lookups"),
     (Mutant::LookupIgnoresIncarnation, "lookups-moved"),

@@ -106,10 +106,16 @@ impl Answers {
             return;
         }
         let place = self.place(first, &words);
-        if let Some(fact) = self.memory.fact(place) {
-            fact.write(&words, &mut writer);
+        let fact = self.memory.fact(place);
+        if fact.is_some_and(|fact| fact.write(&words, &mut writer)) {
+            self.count(|counters| counters.filled.add(1));
         }
-        self.count(|counters| counters.filled.add(1));
+    }
+
+    /// Whether a program makes a fact of the reply to a request that asked for this: there is one, and
+    /// replies are looked at.
+    pub fn is_renewed(&self, key: &Key<'_, [u8]>) -> bool {
+        self.memory.renews() && cache::find(&*self.memory, key).is_some()
     }
 
     /// Makes the table of names that are refused, each with its errno.

@@ -22,6 +22,8 @@ pub struct CacheSizes {
     pub sets: u32,
     /// Sets of names that are refused: a power of two, or 0.
     pub denied_sets: u32,
+    /// Whether a program renews untrue attributes from the daemon's replies.
+    pub renews: bool,
 }
 
 impl CacheSizes {
@@ -36,6 +38,7 @@ impl CacheSizes {
         Self {
             sets: sets(facts),
             denied_sets: sets(denied.saturating_mul(WAYS)),
+            renews: false,
         }
     }
 
@@ -112,6 +115,10 @@ impl CacheMemory for CacheMaps {
 
     fn lookup_word(&self, index: u32) -> Option<&LookupWord> {
         self.lookups.get(index)
+    }
+
+    fn renews(&self) -> bool {
+        self.sizes.renews
     }
 
     fn denied_sets(&self) -> u32 {

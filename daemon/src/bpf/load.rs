@@ -40,6 +40,8 @@ const PROGRAMS: [&str; 2] = ["fuse_request_send", "fuse_request_end"];
 
 /// The program of the shared-memory transport.
 const ARRIVAL: &str = "io_uring_complete";
+/// The one that renews answers from replies.
+const REPLY: &str = "io_uring_submit_req";
 
 pub(super) const CANNOT_LOAD: &str =
     "loading kernel programs takes root, or CAP_BPF and CAP_PERFMON";
@@ -98,6 +100,9 @@ impl Programs {
         let (mut ebpf, btf) = open_object(Some((&sizes, &caches, &geometry)))?;
         let memory = reservation.fill(|name| array_data(&ebpf, name))?;
         attach(&mut ebpf, &[ARRIVAL], &btf)?;
+        if caches.renews {
+            attach(&mut ebpf, &[REPLY], &btf)?;
+        }
         attach(&mut ebpf, &PROGRAMS, &btf)?;
         Ok((Self::of(ebpf, btf)?, memory, geometry))
     }
@@ -262,7 +267,7 @@ pub(super) fn open_object(shared: Option<(&Sizes, &CacheSizes, &Geometry)>) -> R
 
 /// What the programs of the shared-memory transport know of the mount (ebpf/src/shm.rs).
 struct Constants {
-    words: [(&'static str, u32); 10],
+    words: [(&'static str, u32); 11],
     parks_address: u64,
 }
 
@@ -282,6 +287,7 @@ impl Constants {
                 ("SHM_PROCESS", std::process::id()),
                 ("SHM_HEAD_PAGES", sizes.head_pages()),
                 ("CACHE_SETS", caches.sets),
+                ("CACHE_RENEWS", caches.renews.into()),
                 ("CACHE_DENIED_SETS", caches.denied_sets),
             ],
             parks_address: geometry.parks_address,

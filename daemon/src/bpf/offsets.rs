@@ -33,6 +33,7 @@ pub(super) const MOUNT: &[Field] = &[
         "io_ring_ctx",
         "cached_cq_tail",
     ),
+    field("OFFSET_IO_KIOCB_CQE_USER_DATA", "io_kiocb", "cqe.user_data"),
     field("OFFSET_INODE_I_INO", "inode", "i_ino"),
     field("OFFSET_INODE_I_SB", "inode", "i_sb"),
     field("OFFSET_SUPER_BLOCK_S_DEV", "super_block", "s_dev"),

@@ -94,6 +94,10 @@ pub struct MountArgs {
     /// How many answers of s1 are kept, 1 to 4194304; each takes 320 bytes
     #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = ranges::s1_entries)]
     pub s1_entries: u32,
+    /// Whether kernel programs renew attributes that have become untrue from the daemon's replies,
+    /// in place of the daemon
+    #[arg(long, value_name = "SWITCH", default_value = "off", value_parser = values::switch, action = clap::ArgAction::Set)]
+    pub s6: bool,
     /// Refuse every lookup of this name, in any directory, with this errno (a name like EACCES,
     /// which is the default, or a number); may be given several times
     #[arg(long, value_name = "NAME[=ERRNO]", action = clap::ArgAction::Append, value_parser = values::deny)]
@@ -285,6 +289,7 @@ impl Parsed {
             s1: args.s1,
             s2: args.s2,
             s1_entries: args.s1_entries,
+            s6: args.s6,
             deny: args.deny,
             request_timeout: args.request_timeout,
             metrics: args.metrics,
@@ -369,7 +374,7 @@ mod tests {
     fn every_long_option_is_an_o_key() {
         let line = "/a /b -o transport=uring,data=copy,cache=ttl=1.5,threads=3,queue_depth=4,\
                     max-write=64K,max_background=7,log-level=debug,log_file=/x,foreground,\
-                    head_len=8K,memory_max=1G,lower_delay=5ms:x*,s1=off,s1_entries=9,s2=off,deny=core=EPERM";
+                    head_len=8K,memory_max=1G,lower_delay=5ms:x*,s1=off,s1_entries=9,s2=off,s6=on,deny=core=EPERM";
         let args = parsed(line).unwrap().args;
         assert_eq!(args.transport, TransportChoice::Only(TransportKind::Uring));
         assert_eq!(args.data, DataChoice::Copy);
@@ -380,7 +385,7 @@ mod tests {
         assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
         assert_eq!(args.lower_delay, values::delay("5ms:x*").ok());
         assert_eq!((args.s1, args.s1_entries), (false, 9));
-        assert!(!args.s2);
+        assert!(!args.s2 && args.s6);
         assert_eq!(args.deny, [values::deny("core=EPERM").unwrap()]);
         assert!(args.foreground);
     }

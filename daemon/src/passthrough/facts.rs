@@ -67,6 +67,13 @@ impl Passthrough {
         }
     }
 
+    /// Whether a kernel program makes the fact of this kind anew from the reply that is about to be
+    /// given.
+    pub(super) fn is_renewed(&self, inode: &Inode, kind: Kind) -> bool {
+        let answers = self.answers_about(inode);
+        answers.is_some_and(|answers| answers.is_renewed(&key(kind, inode.nodeid(), &[])))
+    }
+
     /// `stat` is what `inode` was found to be since `stamps`.
     pub(super) fn fill_attributes(&self, inode: &Inode, stamps: Option<Stamps>, stat: &Statx) {
         let (Some(answers), Some(stamps)) = (self.answers_about(inode), stamps) else {

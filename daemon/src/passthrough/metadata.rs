@@ -20,8 +20,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use transport::wire::{
-    AccessIn, GetattrFlags, GetattrIn, InHeader, SetattrIn, SetattrValid, StatfsOut, StatxIn,
+use transport::{
+    cache::Kind,
+    wire::{
+        AccessIn, GetattrFlags, GetattrIn, InHeader, SetattrIn, SetattrValid, StatfsOut, StatxIn,
+    },
 };
 
 impl Passthrough {
@@ -33,7 +36,9 @@ impl Passthrough {
         let nodeid = exchange.header().nodeid;
         let fh = getattr_flags.contains(GetattrFlags::FH).then_some(fh);
         let (inode, stat, stamps) = self.stat(nodeid, fh)?;
-        self.fill_attributes(&inode, stamps, &stat);
+        if !self.is_renewed(&inode, Kind::Attr) {
+            self.fill_attributes(&inode, stamps, &stat);
+        }
         exchange.reply(&self.attr_out(&inode, &stat))
     }
 
@@ -45,7 +50,9 @@ impl Passthrough {
         let nodeid = exchange.header().nodeid;
         let fh = getattr_flags.contains(GetattrFlags::FH).then_some(fh);
         let (inode, stat, stamps) = self.stat(nodeid, fh)?;
-        self.fill_statx(&inode, stamps, &stat);
+        if !self.is_renewed(&inode, Kind::Statx) {
+            self.fill_statx(&inode, stamps, &stat);
+        }
         let ttl = self.attr_validity(&inode);
         exchange.reply(&attr::statx_out(&inode, &stat, ttl))
     }

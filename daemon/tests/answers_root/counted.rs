@@ -56,6 +56,11 @@ impl Counted {
         self.0["s1"][name].as_u64().unwrap_or_default()
     }
 
+    /// Answers that a program renewed from replies.
+    pub fn renewed_by_replies(&self) -> u64 {
+        self.0["s6"]["renewed"].as_u64().unwrap_or_default()
+    }
+
     /// Whether there are any.
     pub fn is_on(&self) -> bool {
         self.0["s1"]["on"] == true

@@ -2,7 +2,7 @@
 //! that has returned.
 
 use super::counted::{Counted, mounted};
-use crate::common::{TestMount, Variant, scale};
+use crate::common::{MountBuilder, TestMount, Variant, scale};
 use nix::sys::stat::lstat;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
 use std::{
@@ -89,7 +89,17 @@ fn observe(root: &Path, name: &str) -> String {
 }
 
 fn every_answer_is_what_is_below(variant: Variant) {
-    let mount = mounted(TestMount::builder(variant));
+    two_sides(TestMount::builder(variant));
+}
+
+/// The same with a program that makes answers of replies.
+fn every_answer_made_of_a_reply_is_what_is_below(variant: Variant) {
+    let counted = two_sides(TestMount::builder(variant).args(&["--s6", "on"]));
+    assert!(counted.renewed_by_replies() > 100);
+}
+
+fn two_sides(builder: MountBuilder) -> Counted {
+    let mount = mounted(builder);
     let seed = seed();
     println!("SHMFUSE_TEST_SEED={seed}");
     let mut random = Random(seed);
@@ -113,6 +123,7 @@ fn every_answer_is_what_is_below(variant: Variant) {
     assert!(counted.answered("LOOKUP") > 1000);
     assert!(counted.answered("GETATTR") > 1000);
     mount.finish();
+    counted
 }
 
 /// One process changes below, and says so after each change has returned; others ask the mount all the
@@ -181,6 +192,7 @@ for_every_shm_variant!(
     on_variant,
     [
         every_answer_is_what_is_below,
+        every_answer_made_of_a_reply_is_what_is_below,
         an_answer_is_no_older_than_the_question,
     ]
 );

@@ -6,4 +6,5 @@ mod ext4_mark_inode_dirty;
 mod fuse_request_end;
 mod fuse_request_send;
 mod io_uring_complete;
+mod io_uring_submit_req;
 mod sys_exit;

@@ -34,7 +34,18 @@ impl FactSequence {
         self.0.load(Relaxed)
     }
 
-    /// Announces (odd) or ends (even) a writing. SP-FACT.
+    /// Announces a writing by the odd value behind `even`; `false` if somebody else writes. SP-FACT.
+    #[inline(always)]
+    pub(crate) fn lock(&self, even: u64) -> bool {
+        if weakened!(FactLockUnchecked) {
+            self.0.store(even | 1, Release);
+            return true;
+        }
+        let locked = self.0.compare_exchange(even, even | 1, AcqRel, Relaxed);
+        locked.is_ok()
+    }
+
+    /// Ends a writing. SP-FACT.
     #[inline(always)]
     pub(crate) fn store(&self, value: u64) {
         self.0.store(value, Release);

@@ -112,6 +112,7 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         session.use_answers(Box::new(caches));
         let control = shared.memory.control().expect("the map has one element");
         control.facts.set(plan.caches.facts().into());
+        control.renews.set(plan.caches.renews.into());
     }
     let mount = MountTable::read()?;
     if let Some(mount) = mount.top(&session.config().mountpoint) {

@@ -46,7 +46,10 @@ pub fn plan(config: &Config, queues: u32, payload_len: usize) -> Result<Plan> {
         payload_len,
     };
     let facts = if config.s1 { config.s1_entries } else { 0 };
-    let caches = CacheSizes::new(facts, config.deny.len());
+    let caches = CacheSizes {
+        renews: config.s1 && config.s6,
+        ..CacheSizes::new(facts, config.deny.len())
+    };
     fit(asked, caches, config.memory_max)
 }
 
