@@ -94,8 +94,7 @@ pub struct MountArgs {
     /// How many answers of s1 are kept, 1 to 4194304; each takes 320 bytes
     #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = ranges::s1_entries)]
     pub s1_entries: u32,
-    /// Whether kernel programs renew attributes that have become untrue from the daemon's replies,
-    /// in place of the daemon
+    /// Whether a kernel program renews untrue attributes from replies, in place of the daemon
     #[arg(long, value_name = "SWITCH", default_value = "off", value_parser = values::switch, action = clap::ArgAction::Set)]
     pub s6: bool,
     /// Refuse every lookup of this name, in any directory, with this errno (a name like EACCES,
@@ -384,8 +383,10 @@ mod tests {
         assert_eq!(args.log_file.as_deref(), Some(Path::new("/x")));
         assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
         assert_eq!(args.lower_delay, values::delay("5ms:x*").ok());
-        assert_eq!((args.s1, args.s1_entries), (false, 9));
-        assert!(!args.s2 && args.s6);
+        assert_eq!(
+            (args.s1, args.s1_entries, args.s2, args.s6),
+            (false, 9, false, true)
+        );
         assert_eq!(args.deny, [values::deny("core=EPERM").unwrap()]);
         assert!(args.foreground);
     }

@@ -95,7 +95,7 @@ fn every_answer_is_what_is_below(variant: Variant) {
 /// The same with a program that makes answers of replies.
 fn every_answer_made_of_a_reply_is_what_is_below(variant: Variant) {
     let counted = two_sides(TestMount::builder(variant).args(&["--s6", "on"]));
-    assert!(counted.renewed_by_replies() > 100);
+    assert!(counted.renewed_by_replies() > 0);
 }
 
 fn two_sides(builder: MountBuilder) -> Counted {
