@@ -44,7 +44,9 @@ fn assert_has(text: &str, parts: &[&str]) {
     }
 }
 
-/// Two directories, `lower` and `mnt`.
+/// Two directories, `lower` and `mnt`. Every test that names a lower directory names one of these: should
+/// it be mounted against all expectation, then the end of the test removes what is in it through the
+/// mount.
 fn places() -> (TempDir, String, String) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let place = |name: &str| {
@@ -87,9 +89,10 @@ fn wrong_usage_ends_with_status_2() {
     assert_has(&refusal(2, none), &["no command"]);
     assert_has(&refusal(2, ["frobnicate"]), &["frobnicate"]);
     assert_has(&refusal(2, ["mount"]), &["LOWER", "MOUNTPOINT"]);
-    let text = refusal(2, ["mount", "/", "/mnt", "/usr"]);
+    let (_dir, lower, mnt) = places();
+    let text = refusal(2, ["mount", &lower, &mnt, "/usr"]);
     assert_has(&text, &["/usr"]);
-    let text = refusal(2, ["mount", "--wizardry", "/", "/mnt"]);
+    let text = refusal(2, ["mount", "--wizardry", &lower, &mnt]);
     assert_has(&text, &["--wizardry"]);
     let text = refusal(2, ["umount", "-l", "-f", "/mnt"]);
     assert_has(&text, &["--lazy", "--force"]);
@@ -97,16 +100,8 @@ fn wrong_usage_ends_with_status_2() {
 
 #[test]
 fn what_keeps_pages_is_refused_where_there_are_none_to_keep() {
-    // Should one of these be mounted all the same, then the end of `scratch` removes what is in LOWER
-    // through the mount: so it is a directory of the test's own.
-    let scratch = tempfile::tempdir().unwrap();
-    let place = |name: &str| {
-        let path = scratch.path().join(name);
-        std::fs::create_dir(&path).unwrap();
-        path.into_os_string().into_string().unwrap()
-    };
-    let places = [place("lower"), place("mnt")];
-    let places = places.each_ref().map(String::as_str);
+    let (_dir, lower, mnt) = places();
+    let places = [lower.as_str(), mnt.as_str()];
     for option in ["--no-open", "--writeback"] {
         let strict = ["mount", option, "--cache", "strict"];
         let text = refusal(1, strict.into_iter().chain(places));
@@ -119,6 +114,7 @@ fn what_keeps_pages_is_refused_where_there_are_none_to_keep() {
 
 #[test]
 fn a_bad_value_names_the_option_the_value_and_what_would_do() {
+    let (_dir, lower, mnt) = places();
     for (option, value, would_do) in [
         ("--transport", "pigeon", "classic, splice, uring"),
         ("--data", "mirror", "copy, passthrough, auto"),
@@ -135,16 +131,17 @@ fn a_bad_value_names_the_option_the_value_and_what_would_do() {
         ("--lower-delay", "5", "50ms:slow*"),
     ] {
         let assigned = format!("{option}={value}");
-        let text = refusal(1, ["mount", "/", "/mnt", &assigned]);
+        let text = refusal(1, ["mount", &lower, &mnt, &assigned]);
         assert_has(&text, &[option, value, would_do]);
         let key = option.trim_start_matches("--").replace('-', "_");
         let listed = format!("ro,{key}={value}");
-        assert_eq!(refusal(1, ["mount", "/", "/mnt", "-o", &listed]), text);
+        assert_eq!(refusal(1, ["mount", &lower, &mnt, "-o", &listed]), text);
     }
 }
 
 #[test]
 fn a_bad_mount_option_is_named() {
+    let (_dir, lower, mnt) = places();
     for (list, parts) in [
         ("wizardry", ["-o wizardry", "unknown"]),
         ("allow_other=yes", ["-o allow_other=yes", "no value"]),
@@ -152,7 +149,7 @@ fn a_bad_mount_option_is_named() {
         ("max_read=much", ["-o max_read=much", "bytes"]),
         ("transport", ["--transport", "missing"]),
     ] {
-        assert_has(&refusal(1, ["mount", "/", "/mnt", "-o", list]), &parts);
+        assert_has(&refusal(1, ["mount", &lower, &mnt, "-o", list]), &parts);
     }
 }
 
@@ -203,11 +200,12 @@ fn the_helper_of_mount_says_the_same_in_one_line() {
             .output()
             .expect("the command runs")
     };
-    let output = helper(&["/no/such/lower", "/", "-o", "rw,nofail"]);
+    let (_dir, lower, mnt) = places();
+    let output = helper(&["/no/such/lower", &mnt, "-o", "rw,nofail"]);
     assert_has(&refusal_of(1, &output), &["/no/such/lower"]);
-    let output = helper(&["/", "/mnt", "-o", "wizardry"]);
+    let output = helper(&[&lower, &mnt, "-o", "wizardry"]);
     assert_has(&refusal_of(1, &output), &["-o wizardry"]);
-    let output = helper(&["/"]);
+    let output = helper(&[&lower]);
     assert_has(&refusal_of(2, &output), &["MOUNTPOINT"]);
 }
 
