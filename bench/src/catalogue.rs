@@ -178,7 +178,7 @@ impl Catalogue {
                 boxed(
                     Shell::all(amount.tree_files)
                         .into_iter()
-                        .filter(|shell| ["git status", "tar extract"].contains(&&*shell.name)),
+                        .filter(|shell| ["git status", "tar create"].contains(&&*shell.name)),
                 )
             },
         );
