@@ -23,6 +23,7 @@ use crate::{
     error::{Error, Result},
     fuse::{Device, Errno},
     passthrough::{file_handle::FileHandle, inode::Inode},
+    privilege,
 };
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use std::{
@@ -152,7 +153,13 @@ pub fn start(
     };
     thread::Builder::new()
         .name("shmfuse-revoke".into())
-        .spawn(move || revoker.run())
+        .spawn(move || {
+            // All that takes privileges has been opened: what is left is to read and to notify.
+            if let Err(error) = privilege::settle_bystander() {
+                tracing::error!("caches are revoked with more privileges than that takes: {error}");
+            }
+            revoker.run();
+        })
         .map_err(|error| Error::system("cannot start a thread", error))?;
     coherence.listening.store(true, Ordering::Release);
     Ok(())

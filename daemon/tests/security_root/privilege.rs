@@ -1,6 +1,6 @@
 //! What every thread of a daemon may still do, as /proc tells it.
 
-use crate::common::{TestMount, bash};
+use crate::common::{TestMount, Variant, bash, wait_until};
 use rustix::thread::CapabilitySet;
 use shmfuse::privilege::{MAIN, SERVING, kept};
 use std::{collections::BTreeMap, fs};
@@ -57,7 +57,13 @@ fn every_thread_has_let_go_of_what_it_does_not_need(mount: &TestMount) {
     let threads = threads(mount);
     assert!(threads.iter().any(Thread::serves));
     for thread in &threads {
-        let (name, allowed) = (&thread.name, if thread.serves() { serving } else { main });
+        let allowed = match &*thread.name {
+            // They neither serve nor mount.
+            "shmfuse-revoke" | "metrics" => 0,
+            _ if thread.serves() => serving,
+            _ => main,
+        };
+        let name = &thread.name;
         for field in ["CapPrm", "CapEff", "CapBnd"] {
             let beyond = thread.mask(field) & !allowed;
             let beyond = CapabilitySet::from_bits_retain(beyond);
@@ -67,7 +73,7 @@ fn every_thread_has_let_go_of_what_it_does_not_need(mount: &TestMount) {
             assert_eq!(thread.mask(field), 0, "{name}: {field}");
         }
         assert_eq!(thread.status["NoNewPrivs"], "1", "{name}");
-        let filter = if thread.serves() { "2" } else { "0" };
+        let filter = if allowed == main { "0" } else { "2" };
         assert_eq!(thread.status["Seccomp"], filter, "{name}");
     }
     let gone = CapabilitySet::SYS_PTRACE | CapabilitySet::SYS_MODULE | CapabilitySet::SETPCAP;
@@ -94,3 +100,31 @@ for_every_daemon_variant!(
         what_takes_privileges_still_works,
     ]
 );
+
+fn the_threads_of_a_coherent_mount_have_let_go_as_well(variant: Variant) {
+    let args = ["--cache", "coherent", "--metrics", "0"];
+    let mount = TestMount::builder(variant).args(&args).mount();
+    wait_until("every thread is there", || {
+        threads(&mount)
+            .iter()
+            .any(|thread| thread.name == "metrics")
+    });
+    every_thread_has_let_go_of_what_it_does_not_need(&mount);
+    mount.finish();
+}
+
+mod coherent {
+    use super::*;
+    variant_tests!(
+        classic_copy,
+        Variant::CLASSIC_COPY,
+        on_variant,
+        [the_threads_of_a_coherent_mount_have_let_go_as_well]
+    );
+    variant_tests!(
+        shm_copy,
+        Variant::SHM_COPY,
+        on_variant,
+        [the_threads_of_a_coherent_mount_have_let_go_as_well]
+    );
+}
