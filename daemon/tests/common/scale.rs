@@ -11,9 +11,6 @@ static FACTOR: LazyLock<u64> = LazyLock::new(|| match env::var("SHMFUSE_TEST_SCA
     Err(_) => 1,
 });
 
-/// The scale of the full run.
-pub const FULL: u64 = 20;
-
 /// What counts of repetitions are to be multiplied by, 1 ..= 1000.
 pub fn factor() -> u64 {
     *FACTOR

@@ -233,7 +233,8 @@ impl Variant {
     }
 }
 
-/// Makes a module of tests for one variant: `variant_tests!(name, VARIANT, runner, [tests])`.
+/// Makes a module of tests for one variant: `variant_tests!(name, VARIANT, runner, [tests])`. Those whose
+/// name begins with `full_run_` are left out by `cargo xtask test` but for its full run.
 macro_rules! variant_tests {
     ($module:ident, $variant:expr, $runner:ident, [$($test:ident),* $(,)?]) => {
         mod $module {
@@ -243,24 +244,6 @@ macro_rules! variant_tests {
                 #[ignore = "root"]
                 fn $test() {
                     crate::common::$runner($variant, stringify!($test), super::$test);
-                }
-            )*
-        }
-    };
-}
-
-/// The same, in runs at [`FULL`](super::scale::FULL) scale only; in others the tests do nothing.
-macro_rules! variant_tests_of_the_full_run {
-    ($module:ident, $variant:expr, $runner:ident, [$($test:ident),* $(,)?]) => {
-        mod $module {
-            use crate::common::{Variant, scale};
-            $(
-                #[test]
-                #[ignore = "root"]
-                fn $test() {
-                    if scale::factor() >= scale::FULL {
-                        crate::common::$runner($variant, stringify!($test), super::$test);
-                    }
                 }
             )*
         }
@@ -324,8 +307,8 @@ macro_rules! for_every_daemon_variant {
             $tests
         );
         variant_tests!(shm_copy_strict, Variant::SHM_COPY, $runner, $tests);
-        variant_tests_of_the_full_run!(
-            shm_kernel_copy_strict,
+        variant_tests!(
+            full_run_shm_kernel_copy_strict,
             Variant::SHM_KERNEL_COPY,
             $runner,
             $tests
@@ -336,8 +319,8 @@ macro_rules! for_every_daemon_variant {
             $runner,
             $tests
         );
-        variant_tests_of_the_full_run!(
-            shm_kernel_passthrough_strict,
+        variant_tests!(
+            full_run_shm_kernel_passthrough_strict,
             Variant::SHM_KERNEL_PASSTHROUGH,
             $runner,
             $tests
@@ -377,8 +360,8 @@ macro_rules! for_every_shm_variant {
             $runner,
             $tests
         );
-        variant_tests_of_the_full_run!(
-            shm_kernel_passthrough_strict,
+        variant_tests!(
+            full_run_shm_kernel_passthrough_strict,
             Variant::SHM_KERNEL_PASSTHROUGH,
             $runner,
             $tests

@@ -148,10 +148,13 @@ impl<'a> Runner<'a> {
                 let mut command = self.test_runner(unshare);
                 command.args(*select);
                 command.args(if self.has_nextest {
-                    ["--run-ignored", "ignored-only", "--test-threads=1"].as_slice()
+                    ["--run-ignored", "ignored-only", "--test-threads=1", "--"].as_slice()
                 } else {
                     &["--", "--ignored", "--test-threads=1"]
                 });
+                if !is_full_run() {
+                    command.args(["--skip", "full_run_"]);
+                }
                 command
             }
         }
@@ -166,6 +169,13 @@ impl<'a> Runner<'a> {
         cargo.args(["--locked", "--no-fail-fast"]);
         cargo
     }
+}
+
+/// Whether the tests run at the scale of the full run (docs/testing.md).
+fn is_full_run() -> bool {
+    const FULL: u64 = 20;
+    let scale = std::env::var("SHMFUSE_TEST_SCALE").ok();
+    scale.and_then(|text| text.parse().ok()) >= Some(FULL)
 }
 
 fn judge(step: &Step, mut counts: Counts, ended: Watched) -> Outcome {
