@@ -134,7 +134,7 @@ impl Passthrough {
     /// Natively that chown(2) fails if it would clear suid or sgid for one who is not the owner,
     /// and leaves the capabilities as well. Here the kernel does not check (`fuse_do_setattr`,
     /// fs/fuse/dir.c), so the capabilities of a file with suid or sgid go only if the caller may
-    /// write it.
+    /// write it, or somebody has it open for writing; on a mount without OPEN somebody may always have.
     ///
     /// # Errors
     ///
@@ -157,7 +157,7 @@ impl Passthrough {
         let is_open = |open: &super::open_file::OpenFile| {
             open.nodeid() == caller.nodeid && writes(open.flags())
         };
-        if self.files.any(is_open) {
+        if self.config.no_open || self.files.any(is_open) {
             return Ok(());
         }
         let groups = supplementary(caller, &[stat.stx_gid]);
