@@ -21,8 +21,8 @@
 #![no_std]
 #![no_main]
 
-mod changes;
 mod caches;
+mod changes;
 mod generations;
 mod programs;
 mod request;

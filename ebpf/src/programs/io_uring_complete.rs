@@ -89,12 +89,7 @@ struct Decided {
 
 /// What becomes of a request.
 #[inline(always)]
-fn decide(
-    opcode: Opcode,
-    arrived: &Arrived<'_>,
-    element: u32,
-    decided: &mut Decided,
-) -> Verdict {
+fn decide(opcode: Opcode, arrived: &Arrived<'_>, element: u32, decided: &mut Decided) -> Verdict {
     let dispatch = Verdict::Dispatch(lane_of(opcode), opcode);
     if !may_answer(opcode) || !caches::are_on() {
         return dispatch;
