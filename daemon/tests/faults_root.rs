@@ -14,14 +14,6 @@
 #[macro_use]
 mod common;
 
-/// Makes every test listed into one for each engine.
-macro_rules! with_each_engine {
-    ($tests:tt) => {
-        variant_tests!(worker, Variant::SHM_COPY, on_variant, $tests);
-        variant_tests!(kernel, Variant::SHM_KERNEL_COPY, on_variant, $tests);
-    };
-}
-
 #[path = "faults_root/inside.rs"]
 mod inside;
 #[path = "faults_root/maps.rs"]

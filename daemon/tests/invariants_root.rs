@@ -6,13 +6,10 @@
 #[macro_use]
 mod common;
 
-use common::{TestMount, Variant, Watchdog, load::Load, watchdog::wait_until};
+use common::{TestMount, Variant, Watchdog, load::Load, stat, try_stat, watchdog::wait_until};
 use serde_json::Value;
 use std::{
-    env, fs,
-    path::Path,
-    process::{Command, Output},
-    thread,
+    env, fs, thread,
     time::{Duration, Instant},
 };
 
@@ -21,25 +18,6 @@ fn seconds() -> u64 {
         text.parse()
             .unwrap_or_else(|_| panic!("SHMFUSE_SOAK_SECONDS={text}: not a number"))
     })
-}
-
-fn run_stat(mountpoint: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_shmfuse"))
-        .args(["stat", "--json"])
-        .arg(mountpoint)
-        .output()
-        .expect("shmfuse stat runs")
-}
-
-/// What `shmfuse stat --json` says.
-fn stat(mountpoint: &Path) -> Value {
-    let output = run_stat(mountpoint);
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
 fn number(value: &Value, name: &str) -> u64 {
@@ -119,9 +97,7 @@ fn counters_add_up_under_load(variant: Variant) {
             Load::start(&mount.path().join(name))
         })
         .collect();
-    wait_until("the daemon is found", || {
-        run_stat(mount.path()).status.success()
-    });
+    wait_until("the daemon is found", || try_stat(mount.path()).is_some());
     let start = Instant::now();
     let mut before = None;
     while start.elapsed() < time {
@@ -152,9 +128,7 @@ fn a_stopped_daemon_can_be_looked_at(variant: Variant) {
     let mut mount = TestMount::new(variant);
     // A mount answers a little before its daemon can be found, and before its rings are complete:
     // until then requests come over /dev/fuse, which the programs do not see.
-    wait_until("the daemon is found", || {
-        run_stat(mount.path()).status.success()
-    });
+    wait_until("the daemon is found", || try_stat(mount.path()).is_some());
     fs::write(mount.path().join("file"), "x").unwrap();
     let daemon = mount.the_daemon();
     daemon.signal(nix::sys::signal::Signal::SIGSTOP);
@@ -169,9 +143,7 @@ fn a_request_under_way_is_seen_in_its_slot(variant: Variant) {
     let mount = TestMount::builder(variant)
         .args(&["--lower-delay", "3s:slow"])
         .mount();
-    wait_until("the daemon is found", || {
-        run_stat(mount.path()).status.success()
-    });
+    wait_until("the daemon is found", || try_stat(mount.path()).is_some());
     let path = mount.path().join("slow");
     let waiting = thread::spawn(move || fs::exists(path));
     wait_until("the request is in a slot", || {

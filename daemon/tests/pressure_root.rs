@@ -8,14 +8,6 @@
 #[macro_use]
 mod common;
 
-/// Makes every test listed into one for each engine.
-macro_rules! with_each_engine {
-    ($tests:tt) => {
-        variant_tests!(worker, Variant::SHM_COPY, on_variant, $tests);
-        variant_tests!(kernel, Variant::SHM_KERNEL_COPY, on_variant, $tests);
-    };
-}
-
 #[path = "pressure_root/neighbours.rs"]
 mod neighbours;
 #[path = "pressure_root/queue.rs"]

@@ -360,7 +360,6 @@ fn mountpoint(path: &Path) -> Result<PathBuf> {
 mod tests {
     use super::*;
     use crate::config::TransportKind;
-    use std::time::Duration;
 
     fn parsed(line: &str) -> Result<Parsed, Failure> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();

@@ -1,7 +1,7 @@
 //! What is answered, and what is not.
 
 use super::counted::{Counted, mounted};
-use crate::common::{LowerFs, TestMount, Variant};
+use crate::common::{LowerFs, MountBuilder, TestMount, Variant};
 use nix::{errno::Errno, sys::stat::lstat};
 use rustix::fs::{AtFlags, CWD, StatxFlags, XattrFlags};
 use std::{fs, path::Path, thread};
@@ -235,17 +235,15 @@ variant_tests!(
 );
 
 fn nothing_is_answered_when_switched_off(variant: Variant) {
-    let mount = mounted(TestMount::builder(variant).args(&["--s1", "off"]));
-    fs::write(mount.lower().join("file"), "").unwrap();
-    ask(&mount.path().join("file"));
-    let counted = Counted::of(&mount);
-    assert!(!counted.is_on());
-    assert_eq!(counted.all_answered(), 0);
-    mount.finish();
+    nothing_is_answered(TestMount::builder(variant).args(&["--s1", "off"]));
 }
 
 fn nothing_is_answered_where_changes_are_not_noticed(variant: Variant) {
-    let mount = mounted(TestMount::builder(variant).lower_fs(LowerFs::Memory));
+    nothing_is_answered(TestMount::builder(variant).lower_fs(LowerFs::Memory));
+}
+
+fn nothing_is_answered(builder: MountBuilder) {
+    let mount = mounted(builder);
     fs::write(mount.lower().join("file"), "").unwrap();
     ask(&mount.path().join("file"));
     let counted = Counted::of(&mount);

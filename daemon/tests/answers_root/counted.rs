@@ -1,8 +1,7 @@
 //! What `shmfuse stat` counts.
 
-use crate::common::{MountBuilder, TestMount, wait_until};
+use crate::common::{MountBuilder, TestMount, try_stat, wait_until};
 use serde_json::Value;
-use std::process::Command;
 
 /// Mounts, and waits until requests come over the rings: a mount answers before its last ring is
 /// complete, and what comes over `/dev/fuse` until then is not seen by the programs.
@@ -23,17 +22,12 @@ pub struct Counted(Value);
 impl Counted {
     /// Asks for them, as soon as the daemon can be found.
     pub fn of(mount: &TestMount) -> Self {
-        let mut said = Value::Null;
+        let mut said = None;
         wait_until("the daemon is found", || {
-            let output = Command::new(env!("CARGO_BIN_EXE_shmfuse"))
-                .args(["stat", "--json"])
-                .arg(mount.path())
-                .output()
-                .expect("shmfuse stat runs");
-            said = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            output.status.success()
+            said = try_stat(mount.path());
+            said.is_some()
         });
-        Self(said)
+        Self(said.unwrap_or_default())
     }
 
     /// Requests of an opcode that the programs answered.

@@ -1,12 +1,11 @@
 //! More changes than the ring and the queue of reports hold, while the daemon is stopped: nothing
 //! wrong is left.
 
-use crate::common::{TestMount, Variant, run, wait_until};
+use crate::common::{TestMount, Variant, stat, wait_until};
 use nix::sys::signal::Signal;
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{MetadataExt, PermissionsExt},
-    process::Command,
 };
 
 /// The ring of inodes holds 16384 reports, the queue of names as many (fs.fanotify.max_queued_events).
@@ -41,9 +40,7 @@ fn reports_that_are_lost_revoke_everything(variant: Variant) {
             as_below(name) && as_below(&format!("m{name}"))
         });
     }
-    let program = crate::common::Daemon::program();
-    let shown = run(Command::new(program).args(["stat", "--json"]).arg(&above));
-    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let shown = stat(&above);
     assert!(shown["coherence"]["source"].is_string(), "{shown:#}");
     assert!(
         shown["coherence"]["overflows"].as_u64() >= Some(1),

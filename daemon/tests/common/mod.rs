@@ -12,6 +12,7 @@
 //! | [`load`] | work that goes on in the background until told to stop |
 //! | [`tree`] | everything that can be known of a directory tree, to be compared |
 //! | [`shell`] | programs run to their end |
+//! | [`stat`] | what `shmfuse stat` says of a mount |
 //! | [`child`] | pieces of a test run in another process |
 //! | [`scale`] | how much of a long test to run |
 //! | [`skip`] | tests that cannot run here, loudly |
@@ -33,6 +34,7 @@ pub mod mount;
 pub mod scale;
 pub mod shell;
 pub mod skip;
+pub mod stat;
 pub mod tree;
 #[macro_use]
 pub mod variant;
@@ -42,6 +44,7 @@ pub use daemon::Daemon;
 pub use holdings::Holdings;
 pub use mount::{LowerFs, MountBuilder, TestMount};
 pub use shell::{bash, run, run_in};
+pub use stat::{stat, try_stat};
 pub use tree::{Tree, assert_same};
 pub use variant::{Cache, Data, Transport, Variant};
 pub use watchdog::{Watchdog, wait_until};

@@ -368,3 +368,11 @@ macro_rules! for_every_shm_variant {
         );
     };
 }
+
+/// Makes every test listed into one for each engine.
+macro_rules! with_each_engine {
+    ($tests:tt) => {
+        variant_tests!(worker, Variant::SHM_COPY, on_variant, $tests);
+        variant_tests!(kernel, Variant::SHM_KERNEL_COPY, on_variant, $tests);
+    };
+}

@@ -1,23 +1,15 @@
 //! Pages that the kernel keeps: mounts without OPEN, and with write-back.
 
-use crate::common::TestMount;
-use serde_json::Value;
+use crate::common::{TestMount, stat};
 use std::{
     fs,
     io::{Read, Write},
     os::unix::fs::{FileExt, MetadataExt},
-    process::Command,
 };
 
 /// The mount of [`Variant::SHM_WRITEBACK`], whose requests are counted by opcode.
 fn arrivals(mount: &TestMount, opcode: &str) -> u64 {
-    let output = Command::new(env!("CARGO_BIN_EXE_shmfuse"))
-        .args(["stat", "--json"])
-        .arg(mount.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let stat: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stat = stat(mount.path());
     stat["ops"][opcode]["arrivals"].as_u64().unwrap_or(0)
 }
 

@@ -2,14 +2,13 @@
 //! do with them and uses the very numbers that their programs look for: none disturbs another.
 
 use crate::{
-    common::{TestMount, Variant, Watchdog, child::Forked, scale, wait_until},
+    common::{TestMount, Variant, Watchdog, child::Forked, scale, stat, wait_until},
     victims::{self, Victims},
 };
 use io_uring::{IoUring, cqueue, opcode, squeue::Entry128};
 use std::{
     fs,
     path::Path,
-    process::Command,
     time::{Duration, Instant},
 };
 use transport::{
@@ -103,16 +102,6 @@ fn foreign(cookie: u16, file: &Path, polled: bool, time: Duration) {
     }
 }
 
-fn stat(mount: &TestMount) -> serde_json::Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_shmfuse"))
-        .args(["stat", "--json"])
-        .arg(mount.path())
-        .output()
-        .expect("shmfuse stat");
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
 fn none_disturbs_another(variant: Variant) {
     let time = TIME * scale::factor() as u32;
     let _watchdog = Watchdog::start("neighbours", time + crate::common::LIMIT);
@@ -151,9 +140,9 @@ fn none_disturbs_another(variant: Variant) {
     }
     for mount in &mounts[..2] {
         wait_until("nothing is in flight", || {
-            stat(mount)["totals"]["in_flight"] == 0
+            stat(mount.path())["totals"]["in_flight"] == 0
         });
-        let stat = stat(mount);
+        let stat = stat(mount.path());
         assert_eq!(stat["corrupt"], 0, "{stat}");
     }
     for mount in mounts {

@@ -52,7 +52,7 @@ fn attributes_changed_below_are_seen_at_once(mount: &TestMount) {
             .unwrap()
             .set_len(round.into())
             .unwrap();
-        assert_eq!(fs::metadata(&above).unwrap().len(), round.into());
+        assert_eq!(fs::metadata(&above).unwrap().len(), u64::from(round));
         fs::hard_link(&below, below.with_extension(round.to_string())).unwrap();
         assert_eq!(fs::metadata(&above).unwrap().nlink(), u64::from(round) + 2);
         bash(
