@@ -1,6 +1,6 @@
 //! Horizontal bars, each with an interval.
 
-use super::{WIDTH, colour, failed};
+use super::{colour, drawn, failed};
 use anyhow::Result;
 use plotters::prelude::*;
 
@@ -32,11 +32,8 @@ pub fn draw(bars: &[Bar], unit: &str) -> Result<String> {
     // An axis needs some length.
     let top = if top > 0.0 { top * 1.05 } else { 1.0 };
     let rows = bars.len().max(1) as f64;
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-        area.fill(&WHITE).map_err(failed)?;
-        let mut chart = ChartBuilder::on(&area)
+    drawn(height, |area| {
+        let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(36)
             .y_label_area_size(LABELS)
@@ -74,9 +71,8 @@ pub fn draw(bars: &[Bar], unit: &str) -> Result<String> {
             let text = Text::new(bar.label.clone(), (10, y - 6), ("sans-serif", 13));
             area.draw(&text).map_err(failed)?;
         }
-        area.present().map_err(failed)?;
-    }
-    Ok(svg)
+        Ok(())
+    })
 }
 
 /// A number on an axis that ends at `top`.

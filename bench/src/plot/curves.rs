@@ -1,6 +1,6 @@
 //! Lines: how latencies are distributed, how rates grow with threads.
 
-use super::{WIDTH, bars::label, colour, failed};
+use super::{bars::label, colour, drawn, failed};
 use crate::{record::Row, recorder::QUANTILES, stats::median};
 use anyhow::Result;
 use plotters::prelude::*;
@@ -37,11 +37,8 @@ pub fn latencies(rows: &[Row], group: &str, workload: &str, variants: &[&str]) -
             .map(|point| point.0)
     };
     let [low, high] = range(points(), 0.05);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-        area.fill(&WHITE).map_err(failed)?;
-        let mut chart = ChartBuilder::on(&area)
+    drawn(HEIGHT, |area| {
+        let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(36)
             .y_label_area_size(50)
@@ -68,9 +65,8 @@ pub fn latencies(rows: &[Row], group: &str, workload: &str, variants: &[&str]) -
             .background_style(WHITE.mix(0.8))
             .draw()
             .map_err(failed)?;
-        area.present().map_err(failed)?;
-    }
-    Ok(svg)
+        Ok(())
+    })
 }
 
 fn curve(rows: &[Row], group: &str, workload: &str, variant: &str) -> Vec<(f64, f64)> {
@@ -111,11 +107,8 @@ pub fn scaling(lines: &[Line], workload: &str) -> Result<String> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let most = points().map(|point| point.0).fold(2.0, f64::max);
     let [low, top] = range(points().map(|point| point.1), 1.0);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
-        area.fill(&WHITE).map_err(failed)?;
-        let mut chart = ChartBuilder::on(&area)
+    drawn(HEIGHT, |area| {
+        let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(36)
             .y_label_area_size(60)
@@ -157,9 +150,8 @@ pub fn scaling(lines: &[Line], workload: &str) -> Result<String> {
             let text = Text::new(lines[index].label.clone(), (x + 14, y - 6), style);
             area.draw(&text).map_err(failed)?;
         }
-        area.present().map_err(failed)?;
-    }
-    Ok(svg)
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,11 @@ use crate::{ablation::ALL_ON, summary::Summary};
 use anyhow::{Result, anyhow};
 use bars::Bar;
 use curves::Line;
-use plotters::style::RGBColor;
+use plotters::{
+    coord::Shift,
+    prelude::{DrawingArea, IntoDrawingArea, SVGBackend},
+    style::{RGBColor, WHITE},
+};
 
 const WIDTH: u32 = 860;
 
@@ -36,6 +40,21 @@ fn colour(index: usize) -> RGBColor {
 
 fn failed(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("cannot draw: {error}")
+}
+
+/// An SVG of so many pixels of height: what `draw` draws on white.
+fn drawn(
+    height: u32,
+    draw: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> Result<()>,
+) -> Result<String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
+        area.fill(&WHITE).map_err(failed)?;
+        draw(&area)?;
+        area.present().map_err(failed)?;
+    }
+    Ok(svg)
 }
 
 /// One bar a variant: its rate and ratio.

@@ -1,6 +1,6 @@
 //! Ratios with their intervals, on one logarithmic axis: what the verdicts come to.
 
-use super::{WIDTH, failed};
+use super::{drawn, failed};
 use crate::verdict::Verdict;
 use anyhow::Result;
 use plotters::prelude::*;
@@ -20,11 +20,8 @@ pub fn draw(verdicts: &[Verdict]) -> Result<String> {
     let ends = verdicts.iter().flat_map(|verdict| verdict.interval);
     let low = within(ends.clone().fold(0.5, f64::min)) * 0.8;
     let high = within(ends.fold(2.0, f64::max)) * 1.25;
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
-        area.fill(&WHITE).map_err(failed)?;
-        let mut chart = ChartBuilder::on(&area)
+    drawn(height, |area| {
+        let mut chart = ChartBuilder::on(area)
             .margin(8)
             .x_label_area_size(36)
             .y_label_area_size(440)
@@ -61,9 +58,8 @@ pub fn draw(verdicts: &[Verdict]) -> Result<String> {
             let text = Text::new(label, (10, y - 6), ("sans-serif", 13));
             area.draw(&text).map_err(failed)?;
         }
-        area.present().map_err(failed)?;
-    }
-    Ok(svg)
+        Ok(())
+    })
 }
 
 #[cfg(test)]
