@@ -20,6 +20,8 @@ pub const MAX_WRITE: RangeInclusive<u32> = 4096..=1 << 20;
 pub const TTL_MAX_SECONDS: f64 = 1e9;
 /// The longest time `--lower-delay` takes.
 pub const DELAY_MAX: Duration = Duration::from_secs(60);
+/// The longest time that other options take.
+pub const TIME_MAX: Duration = Duration::from_secs(3600);
 /// What `--head-len` takes, in bytes: a page of the map, up to the longest payload.
 pub const HEAD_LEN: RangeInclusive<u32> = 4096..=PAYLOAD_MAX as u32;
 
@@ -202,15 +204,7 @@ pub fn delay(text: &str) -> Result<LowerDelay, String> {
         Some((time, names)) => (time, Some(names)),
         None => (text, None),
     };
-    let unit = time.trim_start_matches(|char: char| char.is_ascii_digit());
-    let number = whole(&time[..time.len() - unit.len()]);
-    let time = number.and_then(|number| match unit {
-        "us" => Some(Duration::from_micros(number)),
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        _ => None,
-    });
-    let time = time.filter(|&time| time <= DELAY_MAX).ok_or_else(|| {
+    let time = duration(time, DELAY_MAX).ok_or_else(|| {
         "not a time up to 60s; us, ms or s belongs behind it, and :NAME may follow, as in 50ms:slow*"
             .to_owned()
     })?;
@@ -226,17 +220,18 @@ pub fn delay(text: &str) -> Result<LowerDelay, String> {
 ///
 /// What is wrong with the text.
 pub fn time(text: &str) -> Result<Duration, String> {
-    const MAX_US: u64 = 3_600_000_000;
-    let units = [("us", 1), ("ms", 1000), ("s", 1_000_000)];
-    units
-        .into_iter()
-        .find_map(|(unit, us)| {
-            let number = text.strip_suffix(unit)?;
-            whole(number)?.checked_mul(us)
-        })
-        .filter(|us| (..=MAX_US).contains(us))
-        .map(Duration::from_micros)
+    duration(text, TIME_MAX)
         .ok_or_else(|| "not a time up to an hour, as in 500us, 5ms, 2s".to_owned())
+}
+
+/// A whole number with its unit, us, ms or s, up to `max`.
+fn duration(text: &str, max: Duration) -> Option<Duration> {
+    let units = [("us", 1), ("ms", 1000), ("s", 1_000_000)];
+    let us = units.into_iter().find_map(|(unit, us)| {
+        let number = text.strip_suffix(unit)?;
+        whole(number)?.checked_mul(us)
+    })?;
+    Some(Duration::from_micros(us)).filter(|&time| time <= max)
 }
 
 /// The name of a request, in either case: `lookup`, `READ`.

@@ -155,3 +155,10 @@ impl Exchange for FakeExchange {
         rustix::io::pwrite(file, data, offset)
     }
 }
+
+/// Runs `test` on a thread of its own, which it may change for good, if this is root.
+pub fn on_a_thread_of_root(test: impl FnOnce() + Send + 'static) {
+    if rustix::process::geteuid().is_root() {
+        std::thread::spawn(test).join().unwrap();
+    }
+}

@@ -271,6 +271,7 @@ impl Drop for ActingAs<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuse::testing::on_a_thread_of_root;
     use std::{
         fs::{self, File},
         os::unix::fs::{MetadataExt, OpenOptionsExt},
@@ -295,12 +296,6 @@ mod tests {
 
     fn has(capability: CapabilitySet) -> bool {
         capabilities(None).unwrap().effective.contains(capability)
-    }
-
-    fn on_a_thread_of_root(test: impl FnOnce() + Send + 'static) {
-        if rustix::process::geteuid().is_root() {
-            std::thread::spawn(test).join().unwrap();
-        }
     }
 
     #[test]

@@ -86,14 +86,8 @@ fn keep(kept: CapabilitySet) -> Result<CapabilitySets> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuse::testing::on_a_thread_of_root;
     use nix::errno::Errno;
-
-    /// Runs `test` on a thread of its own, if this is root.
-    fn on_a_thread_of_root(test: impl FnOnce() + Send + 'static) {
-        if rustix::process::geteuid().is_root() {
-            std::thread::spawn(test).join().unwrap();
-        }
-    }
 
     #[test]
     fn a_settled_server_has_what_is_listed_and_can_take_nothing_back() {
