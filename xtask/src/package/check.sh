@@ -18,7 +18,8 @@ chroot "$place/image" bash -euo pipefail -c '
     done
     bash -c "source /usr/share/bash-completion/completions/shmfuse; complete -p shmfuse" >/dev/null
     test -s /usr/share/doc/shmfuse/examples/fstab -a -s /usr/lib/systemd/system/shmfuse@.service
-    ! command -v systemd-analyze >/dev/null || systemd-analyze verify shmfuse@mnt.service
+    # The pages are looked at above; man(1) itself finds none on a machine that is set up to do without them.
+    ! command -v systemd-analyze >/dev/null || systemd-analyze verify --man=no shmfuse@mnt.service
 
     mkdir lower mnt; echo as below >lower/file
     works() { test "$(cat mnt/file)" = "as below"; findmnt -t fuse.shmfuse mnt >/dev/null; }

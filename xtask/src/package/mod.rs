@@ -126,13 +126,15 @@ fn build(workspace: &Workspace, dev: bool) -> Result<PathBuf> {
 }
 
 /// `cargo install --path daemon`, into a folder of ours; the debug build, which is there.
+///
+/// Offline: the build above has fetched every crate, and a registry that does not answer says nothing of the package.
 fn check_cargo_install(workspace: &Workspace) -> Result<()> {
     let root = place(workspace).join("install");
     process::run(
         workspace
             .cargo()
             .args(["install", "--path", "daemon", "--locked", "--debug"])
-            .args(["--force", "--quiet", "--no-track", "--root"])
+            .args(["--offline", "--force", "--quiet", "--no-track", "--root"])
             .arg(&root),
     )?;
     let said = process::ask(workspace.command(root.join("bin/shmfuse")).arg("--version"))?;
