@@ -44,6 +44,7 @@
 //! | [`counters`] | what program and daemon count of a queue, and how to read it |
 //! | [`stats`] | what the kernel programs count, as it lies in the map |
 //! | [`trace`] | the life of a request, as the tracing programs tell it |
+//! | [`transform`] | attributes shown otherwise than they are below |
 //! | [`error`] | full and empty apart from corrupt |
 //! | [`version`] | which protocol it is |
 //! | `mutant` | named weakenings of the protocol, in the models only |
@@ -80,5 +81,6 @@ pub mod tag;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod trace;
+pub mod transform;
 pub mod version;
 pub mod wire;

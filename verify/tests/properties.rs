@@ -38,6 +38,11 @@ proptest! {
     }
 
     #[test]
+    fn a_transformation_leads_there_and_back(bytes in vec(any::<u8>(), 0..700)) {
+        properties::transform(&bytes);
+    }
+
+    #[test]
     fn the_program_bears_any_memory(bytes in vec(any::<u8>(), 0..512)) {
         hostile::program(&bytes);
     }

@@ -7,6 +7,7 @@ mod cache;
 mod lane;
 mod queue;
 mod ring;
+mod transform;
 mod wire;
 
 pub use self::{
@@ -14,5 +15,6 @@ pub use self::{
     lane::lane,
     queue::queue,
     ring::{completions, submissions},
+    transform::transform,
     wire::wire,
 };
