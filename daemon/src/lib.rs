@@ -19,6 +19,7 @@
 //! | [`passthrough`] | the file system: every operation on the lower directory |
 //! | [`privilege`] | what the threads of a mount let go of once it is set up |
 //! | [`probe`] | whether a mount answers |
+//! | [`rules`] | rules: what is to become of requests, by a file |
 //! | [`select`] | which transport serves a mount |
 //! | [`serve`] | the transports: classic, splice, uring, shm |
 //! | [`stat`] | what `shmfuse stat` shows |
@@ -46,6 +47,7 @@ pub mod mount;
 pub mod passthrough;
 pub mod privilege;
 pub mod probe;
+pub mod rules;
 pub mod select;
 pub mod serve;
 pub mod signals;

@@ -40,6 +40,7 @@
 //! | [`cache`] | what facts say, and how they are found |
 //! | [`answer`] | what the program answers from facts |
 //! | [`renewal`] | renewing untrue attributes from the daemon's reply |
+//! | [`rules`] | what is to become of requests, by rules that may be replaced meanwhile |
 //! | [`lookups`] | counting the look-ups that the program answered |
 //! | [`counters`] | what program and daemon count of a queue, and how to read it |
 //! | [`stats`] | what the kernel programs count, as it lies in the map |
@@ -72,6 +73,7 @@ pub mod park;
 pub mod program;
 pub mod renewal;
 pub mod restart;
+pub mod rules;
 pub mod session;
 pub mod slot;
 pub mod sq;

@@ -124,6 +124,16 @@ mutants! {
     SessionIgnored,
     /// SP-SESSION: the session is read relaxed.
     SessionReadRelaxed,
+    /// SP-RULES: a table of rules is put into force with a relaxed store.
+    RulesPublishRelaxed,
+    /// SP-RULES: which table is in force is read relaxed.
+    RulesBeginRelaxed,
+    /// SP-RULES: words of a table are read relaxed.
+    RulesReadRelaxed,
+    /// SP-RULES: words of a table are written relaxed.
+    RulesWriteRelaxed,
+    /// SP-RULES: which table is in force is not read again.
+    RulesNotAgain,
     /// Protocol 9.3: a commit that was not published is not published again.
     RestartForgetsCommit,
     /// Protocol 9.3: a commit is published again without a look at the commit position.

@@ -7,6 +7,7 @@
 use super::{
     Counters,
     mapping::{MapElement, MappedArray},
+    words::{SharedArray, SharedElement},
 };
 use crate::error::{Error, Result};
 use aya::maps::{MapData, MapInfo};
@@ -91,6 +92,25 @@ impl Observation {
 ///
 /// [`Error::System`] if this user may not look.
 pub fn map_of<T: MapElement>(pid: Pid, name: &str) -> Result<Option<MappedArray<T>>> {
+    let Some(map) = open_map(pid, name)? else {
+        return Ok(None);
+    };
+    MappedArray::new(&map).map(Some)
+}
+
+/// The same, to be written as well.
+///
+/// # Errors
+///
+/// [`Error::System`] if this user may not look.
+pub fn shared_map_of<T: SharedElement>(pid: Pid, name: &str) -> Result<Option<SharedArray<T>>> {
+    let Some(map) = open_map(pid, name)? else {
+        return Ok(None);
+    };
+    SharedArray::new(&map).map(Some)
+}
+
+fn open_map(pid: Pid, name: &str) -> Result<Option<MapData>> {
     // The kernel keeps 15 bytes of a map's name (`BPF_OBJ_NAME_LEN`, include/uapi/linux/bpf.h).
     let kept = name.get(..15).unwrap_or(name);
     let Some(&id) = maps_of(pid)?.get(kept) else {
@@ -100,7 +120,7 @@ pub fn map_of<T: MapElement>(pid: Pid, name: &str) -> Result<Option<MappedArray<
         let error = std::io::Error::other(error);
         Error::system("cannot open a map of the daemon", error).with_remedy("run as root")
     })?;
-    MappedArray::new(&map).map(Some)
+    Ok(Some(map))
 }
 
 /// The maps that a process holds, by name.

@@ -8,7 +8,7 @@ use std::{
     fmt,
     marker::PhantomData,
     mem::align_of,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 use aya::maps::MapData;
@@ -17,6 +17,7 @@ use transport::{
     fact::Fact,
     layout,
     memory::GenerationMemory,
+    rules::RuleBook,
     sync::{GenerationWord, LookupWord},
 };
 
@@ -37,6 +38,8 @@ unsafe impl SharedElement for GenerationWord {}
 unsafe impl SharedElement for LookupWord {}
 // SAFETY: atomics of 8 bytes, 320 bytes aligned to 64.
 unsafe impl SharedElement for Fact {}
+// SAFETY: atomics of 8 bytes.
+unsafe impl SharedElement for RuleBook {}
 
 /// The elements of an array map with `BPF_F_MMAPABLE`, mapped to be read and written.
 pub struct SharedArray<T> {
@@ -73,11 +76,21 @@ impl<T: SharedElement> SharedArray<T> {
             size_of::<T>(),
             "elements of another type"
         );
-        let len = info.max_entries();
+        Self::of_file(map.fd().as_fd(), info.max_entries())
+    }
+
+    /// Maps the first `len` elements of a file, or of a map, that is as long at least. The mapping
+    /// keeps it alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of_file(file: BorrowedFd<'_>, len: u32) -> Result<Self> {
+        const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() <= 4096) };
         let memory = MmapOptions::new()
             .len(len as usize * size_of::<T>())
-            .map_raw(map.fd().as_fd().as_raw_fd())
-            .map_err(refused)?;
+            .map_raw(file.as_raw_fd())
+            .map_err(|error| Error::system("cannot map shared memory", error))?;
         Ok(Self {
             memory,
             len,

@@ -9,6 +9,7 @@
 //! | [`trace`] | `shmfuse trace` |
 //! | [`doctor`] | `shmfuse doctor` |
 //! | [`helper`] | `mount.fuse.shmfuse`, as mount(8) calls it |
+//! | [`rules`] | `shmfuse rules` |
 //! | [`generate`] | man pages and completions, from the definitions here |
 //! | [`target`] | the mount that a command is about, and its daemon |
 //! | [`options`] | `-o` lists |
@@ -22,6 +23,7 @@ pub mod helper;
 pub mod mount;
 pub mod options;
 pub mod ranges;
+pub mod rules;
 pub mod stat;
 pub mod target;
 pub mod top;
@@ -60,6 +62,8 @@ pub enum Command {
     Top(top::TopArgs),
     /// Show each request of a mount as it ends, with the time that it spent in each stage.
     Trace(trace::TraceArgs),
+    /// Show or change what becomes of the requests of a mount: refuse, limit, count, lanes.
+    Rules(rules::RulesArgs),
     /// Say what this kernel and this user can do, and how to turn on the rest.
     Doctor(doctor::DoctorArgs),
     /// Write man pages or shell completions into a directory.
@@ -98,6 +102,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
                 Command::Stat(args) => stat::run(&args),
                 Command::Top(args) => top::run(&args),
                 Command::Trace(args) => trace::run(&args),
+                Command::Rules(args) => rules::run(&args),
                 Command::Doctor(args) => doctor::run(&args),
                 Command::Generate(args) => generate::run(&args),
             },

@@ -154,15 +154,31 @@ pub fn switch(text: &str) -> Result<bool, String> {
 }
 
 /// The errnos that have a name here (include/uapi/asm-generic/errno-base.h).
-const ERRNOS: [(&str, i32); 7] = [
+const ERRNOS: [(&str, i32); 12] = [
     ("EPERM", libc::EPERM),
     ("ENOENT", libc::ENOENT),
     ("EIO", libc::EIO),
+    ("EAGAIN", libc::EAGAIN),
+    ("ENODEV", libc::ENODEV),
+    ("EINVAL", libc::EINVAL),
+    ("ENOSPC", libc::ENOSPC),
+    ("EDQUOT", libc::EDQUOT),
     ("EACCES", libc::EACCES),
     ("EBUSY", libc::EBUSY),
     ("EROFS", libc::EROFS),
     ("ENOTSUP", libc::ENOTSUP),
 ];
+
+/// The errno of this name.
+pub fn errno(text: &str) -> Option<i32> {
+    let named = ERRNOS.iter().find(|(name, _)| *name == text);
+    named.map(|(_, errno)| *errno)
+}
+
+/// The names that [`errno`] knows, for messages.
+pub fn errno_names() -> String {
+    ERRNOS.map(|(name, _)| name).join(", ")
+}
 
 /// `--deny`: a name, and behind an equals sign the errno. What follows the last equals sign and is no
 /// errno belongs to the name.
@@ -172,9 +188,8 @@ const ERRNOS: [(&str, i32); 7] = [
 /// What is wrong with the text.
 pub fn deny(text: &str) -> Result<Denied, String> {
     let errno = |text: &str| {
-        let named = ERRNOS.iter().find(|(name, _)| *name == text);
         let number = || whole(text).and_then(|number| i32::try_from(number).ok());
-        named.map(|(_, errno)| *errno).or_else(number)
+        errno(text).or_else(number)
     };
     let (name, errno) = text
         .rsplit_once('=')

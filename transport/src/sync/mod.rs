@@ -50,6 +50,7 @@ macro_rules! words {
 }
 
 mod interest;
+mod rules;
 pub use interest::InterestWord;
 
 /// A 64-bit word of data: bytes of an entry, an SQE, a header. It orders nothing by itself; a
@@ -96,6 +97,14 @@ words! {
     Counter(AtomicU64: u64);
     /// A count with any number of writers, by which nothing is ordered.
     Tally(AtomicU64: u64);
+    /// Which table of rules is in force. SP-RULES.
+    RulesEpoch(AtomicU64: u64);
+    /// A word of a table of rules. SP-RULES.
+    RuleWord(AtomicU64: u64);
+    /// What a rule's token bucket has been drawn upon, by which nothing is ordered.
+    RuleBucket(AtomicU64: u64);
+    /// Which process writes the rule book.
+    RuleWriter(AtomicU64: u64);
     /// Whether the mount runs or closes. SP-SESSION.
     SessionWord(AtomicU32: u32);
 }
@@ -316,6 +325,11 @@ impl Tally {
     #[inline(always)]
     pub fn add(&self, n: u64) {
         self.0.fetch_add(n, AcqRel);
+    }
+
+    /// Begins at 0 again; what is counted at the same time may be lost.
+    pub fn clear(&self) {
+        self.0.store(0, Relaxed);
     }
 
     /// The count so far.
