@@ -6,6 +6,7 @@
 use crate::{
     delay::LowerDelay,
     error::{Error, Result},
+    mount::table::DeviceNumber,
 };
 use std::{
     net::SocketAddr,
@@ -74,6 +75,10 @@ pub struct Config {
     /// Requests that take longer are served beside their queue, when it happens again; none given:
     /// never.
     pub slow_after: Option<Duration>,
+    /// A parent process replaces a daemon that died.
+    pub supervise: bool,
+    /// The mount of a daemon that died, which gives way to this one.
+    pub replaces: Option<DeviceNumber>,
     /// Slows lower operations down: for tests of what does not wait for them.
     pub lower_delay: Option<LowerDelay>,
 }
@@ -106,6 +111,8 @@ impl Config {
             request_timeout: None,
             metrics: None,
             slow_after: Some(Duration::from_millis(2)),
+            supervise: false,
+            replaces: None,
             lower_delay: None,
             engine: Engine::Worker,
             poll_idle_ms: 1,

@@ -23,6 +23,7 @@
 //! | [`select`] | which transport serves a mount |
 //! | [`serve`] | the transports: classic, splice, uring, shm |
 //! | [`stat`] | what `shmfuse stat` shows |
+//! | [`supervise`] | the parent process that replaces a daemon which died |
 //! | [`top`] | what `shmfuse top` shows |
 //! | [`trace`] | what `shmfuse trace` shows |
 //! | [`signals`] | the signals that end a mount |
@@ -52,5 +53,6 @@ pub mod select;
 pub mod serve;
 pub mod signals;
 pub mod stat;
+pub mod supervise;
 pub mod top;
 pub mod trace;

@@ -24,6 +24,7 @@ use crate::{
     probe::{self, Answer, Probe},
     select, serve,
     signals::Signals,
+    supervise::child::Ready,
 };
 use nix::sys::signal::Signal;
 use rustix::{
@@ -51,6 +52,8 @@ pub enum Announce {
     Log,
     /// The command that started the daemon; it finds out by itself.
     Parent(Report),
+    /// The process that replaces this one if it dies.
+    Supervisor(Ready),
 }
 
 /// Mounts, serves until the mount ends, and returns when all is cleared away.
@@ -80,12 +83,13 @@ pub fn run_with(
     announce: Announce,
     make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
 ) -> Result<()> {
-    let daemon = matches!(announce, Announce::Parent(_));
+    let daemon = !matches!(announce, Announce::Log);
     crate::log::panics();
     let signals = Signals::collect()?;
     let serving = Serving::start(Arc::new(config), signals, daemon, make)?;
     match announce {
-        Announce::Log => {
+        Announce::Parent(report) => report.ready()?,
+        Announce::Log | Announce::Supervisor(_) => {
             let probe = Probe::start(&serving.session.config().mountpoint)?;
             match serving.next(Some(probe::PATIENCE), Some(probe.as_fd())) {
                 Some(Event::Ended) => return serving.ended(),
@@ -104,9 +108,11 @@ pub fn run_with(
                     };
                 }
             }
-            crate::daemonize::tell_supervisor();
+            match announce {
+                Announce::Supervisor(ready) => ready.tell(serving.mounted.device())?,
+                _ => crate::daemonize::tell_supervisor(),
+            }
         }
-        Announce::Parent(report) => report.ready()?,
     }
     serving.log();
     loop {

@@ -22,6 +22,7 @@ pub mod generate;
 pub mod helper;
 pub mod mount;
 pub mod options;
+pub mod places;
 pub mod ranges;
 pub mod rules;
 pub mod stat;

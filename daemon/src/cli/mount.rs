@@ -3,6 +3,7 @@
 use super::{
     Failure, Outcome,
     options::{self, LongOption},
+    places::{directory, mountpoint},
     ranges, usage, values,
 };
 use crate::{
@@ -14,16 +15,10 @@ use crate::{
     error::{Error, Result},
     lifecycle,
     log::{self, Format, Level},
-    mount::table,
+    supervise,
 };
 use clap::{Args, CommandFactory, Parser, ValueHint};
-use std::{
-    ffi::OsString,
-    net::SocketAddr,
-    num::NonZero,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{ffi::OsString, net::SocketAddr, num::NonZero, path::PathBuf, time::Duration};
 
 /// Options of `shmfuse mount`. Each long one is also an `-o` key.
 #[derive(Args, Debug)]
@@ -41,6 +36,10 @@ pub struct MountArgs {
     /// Do not become a daemon; log to stderr
     #[arg(short, long)]
     pub foreground: bool,
+    /// Keep a small parent process that replaces the daemon when it has died: docs/reliability.md says
+    /// what goes on and what fails
+    #[arg(long)]
+    pub supervise: bool,
     /// How requests reach the daemon: by read and write on /dev/fuse (classic), the same with
     /// splice for data, by FUSE-over-io_uring, by the same in memory shared with kernel programs
     /// (shm; root only), or by the first of shm, uring and classic that can be had (the log says
@@ -245,12 +244,12 @@ pub fn start(parsed: Parsed) -> Outcome {
     };
     if foreground {
         log::start(target, level, format);
-        lifecycle::run(config, lifecycle::Announce::Log)?;
+        supervise::run(config, lifecycle::Announce::Log)?;
         return Ok(());
     }
     daemonize::run(&config.mountpoint.clone(), |report| {
         log::start(target, level, format);
-        lifecycle::run(config, lifecycle::Announce::Parent(report))
+        supervise::run(config, lifecycle::Announce::Parent(report))
     })?;
     Ok(())
 }
@@ -291,6 +290,8 @@ impl Parsed {
             request_timeout: args.request_timeout,
             metrics: args.metrics,
             slow_after: Some(args.slow_after).filter(|time| !time.is_zero()),
+            supervise: args.supervise,
+            replaces: None,
             lower_delay: args.lower_delay,
         })
     }
@@ -321,45 +322,11 @@ fn default_threads() -> usize {
     std::thread::available_parallelism().map_or(2, |cpus| cpus.get().clamp(2, 1024))
 }
 
-/// The absolute path of an existing directory.
-fn directory(path: &Path, what: &'static str) -> Result<PathBuf> {
-    let found = path.canonicalize().map_err(|error| {
-        let remedy = match error.raw_os_error() {
-            Some(libc::ENOENT) => format!("create {what} first"),
-            Some(libc::ENOTCONN) => {
-                let path = path.display();
-                format!("the daemon of what is mounted there has died: umount {path}")
-            }
-            _ => String::new(),
-        };
-        Error::path("cannot use", path, error).with_remedy(remedy)
-    })?;
-    if found.is_dir() {
-        Ok(found)
-    } else {
-        let path = path.display().to_string();
-        Err(Error::refused(
-            path,
-            "not a directory",
-            format!("{what} must be one"),
-        ))
-    }
-}
-
-/// The mountpoint. The mount table is asked before the directory itself: what is mounted there
-/// may have lost its daemon, and would not answer.
-fn mountpoint(path: &Path) -> Result<PathBuf> {
-    let table = table::MountTable::read()?;
-    if let Some(mount) = table.resolve(path).filter(|mount| mount.is_ours()) {
-        return Err(table::already_mounted(mount));
-    }
-    directory(path, "the mountpoint")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::TransportKind;
+    use std::path::Path;
 
     fn parsed(line: &str) -> Result<Parsed, Failure> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();

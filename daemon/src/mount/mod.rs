@@ -133,7 +133,7 @@ impl Drop for Mounted {
 ///
 /// What [`kernel::mount`] says, or a mount of ours that was faster.
 pub fn mount(config: &Config, device: impl AsFd) -> Result<Mounted> {
-    let _turn = Turn::take(&config.mountpoint)?;
+    let _turn = Turn::take(config)?;
     kernel::mount(config, device.as_fd())?;
     Mounted::new(&config.mountpoint)
 }
@@ -144,7 +144,7 @@ pub fn mount(config: &Config, device: impl AsFd) -> Result<Mounted> {
 ///
 /// What [`fusermount::mount`] says, or a mount of ours that was faster.
 pub fn mount_by_helper(config: &Config) -> Result<(Mounted, OwnedFd)> {
-    let _turn = Turn::take(&config.mountpoint)?;
+    let _turn = Turn::take(config)?;
     let device = fusermount::mount(config)?;
     Ok((Mounted::new(&config.mountpoint)?, device))
 }
@@ -159,15 +159,22 @@ struct Turn {
 }
 
 impl Turn {
-    /// Waits for it, but not for ever: other programs may lock directories, too.
+    /// Waits for it, but not for ever: other programs may lock directories, too. A mount that is
+    /// to give way is detached, as late as can be: until the next one is there, the directory below
+    /// is seen.
     ///
     /// # Errors
     ///
     /// shmfuse is mounted there by now.
-    fn take(mountpoint: &Path) -> Result<Self> {
+    fn take(config: &Config) -> Result<Self> {
+        let mountpoint = config.mountpoint.as_path();
         let locked = lock(mountpoint);
         let table = MountTable::read()?;
         match table.top(mountpoint).filter(|mount| mount.is_ours()) {
+            Some(mount) if Some(mount.device) == config.replaces => {
+                unmount(mountpoint, How::Lazy)?;
+                Ok(Self { _locked: locked })
+            }
             Some(mount) => Err(table::already_mounted(mount)),
             None => Ok(Self { _locked: locked }),
         }

@@ -233,7 +233,14 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "reliability",
         what: "faults of the lower file system, of resources and of the daemon",
-        action: RootTests(&["--package", "shmfuse", "--test", "reliability_root"]),
+        action: RootTests(&[
+            "--package",
+            "shmfuse",
+            "--test",
+            "reliability_root",
+            "--test",
+            "supervise_root",
+        ]),
         limit_minutes: 15,
     },
     Step {

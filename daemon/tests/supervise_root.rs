@@ -1,0 +1,28 @@
+//! `--supervise`: what goes on and what fails when a daemon dies that has a supervisor.
+
+#[macro_use]
+mod common;
+
+#[path = "supervise_root/anew.rs"]
+mod anew;
+
+use common::Daemon;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// The daemon that this supervisor has at present.
+fn daemon_of(supervisor: &Daemon) -> Option<Pid> {
+    let pid = supervisor.pid();
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    let child = children.split_whitespace().next()?;
+    Some(Pid::from_raw(child.parse().expect("a process id")))
+}
+
+/// Kills it.
+fn kill_daemon_of(supervisor: &Daemon) -> Pid {
+    let daemon = daemon_of(supervisor).expect("a daemon");
+    kill(daemon, Signal::SIGKILL).expect("a signal to the daemon");
+    daemon
+}
