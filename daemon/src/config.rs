@@ -36,6 +36,8 @@ pub struct Config {
     pub data: DataChoice,
     /// How long the kernel may believe what it was told.
     pub cache: CachePolicy,
+    /// Coherent was asked for, no source of changes is proven, and `cache` is what is taken instead.
+    pub unproven: bool,
     /// Files are opened by the kernel alone, and their pages stay: no OPEN, FLUSH, RELEASE. Data is
     /// copied, and names and attributes are believed for a while.
     pub no_open: bool,
@@ -81,6 +83,9 @@ pub struct Config {
     pub replaces: Option<DeviceNumber>,
     /// Slows lower operations down: for tests of what does not wait for them.
     pub lower_delay: Option<LowerDelay>,
+    /// A kind of change that the self-test of sources takes for not reported: for tests of what
+    /// becomes of a source that misses something.
+    pub selftest_misses: Option<String>,
 }
 
 impl Config {
@@ -94,6 +99,7 @@ impl Config {
             transport: TransportChoice::Auto,
             data: DataChoice::Copy,
             cache: CachePolicy::Strict,
+            unproven: false,
             no_open: false,
             writeback: false,
             threads: 1,
@@ -114,6 +120,7 @@ impl Config {
             supervise: false,
             replaces: None,
             lower_delay: None,
+            selftest_misses: None,
             engine: Engine::Worker,
             poll_idle_ms: 1,
         }

@@ -12,7 +12,7 @@
 
 use crate::{
     coherence::establish::establish,
-    config::Config,
+    config::{Config, TransportKind},
     daemonize::Report,
     delay::Delayed,
     error::{Error, Result},
@@ -62,8 +62,9 @@ pub enum Announce {
 ///
 /// Why there is no mount, or why it ended otherwise than by unmounting or a signal.
 pub fn run(mut config: Config, announce: Announce) -> Result<()> {
-    let coherence = establish(&mut config);
-    run_with(config, announce, |config, backing| {
+    let kind = select::transport(config.transport)?;
+    let coherence = establish(&mut config, kind);
+    run_by(kind, config, announce, |config, backing| {
         let fs = Arc::new(Passthrough::new(config, backing)?.with_coherence(coherence));
         Ok(match &config.lower_delay {
             Some(delay) => Arc::new(Delayed::new(fs, delay.clone())),
@@ -83,10 +84,19 @@ pub fn run_with(
     announce: Announce,
     make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
 ) -> Result<()> {
+    run_by(select::transport(config.transport)?, config, announce, make)
+}
+
+fn run_by(
+    kind: TransportKind,
+    config: Config,
+    announce: Announce,
+    make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
+) -> Result<()> {
     let daemon = !matches!(announce, Announce::Log);
     crate::log::panics();
     let signals = Signals::collect()?;
-    let serving = Serving::start(Arc::new(config), signals, daemon, make)?;
+    let serving = Serving::start(kind, Arc::new(config), signals, daemon, make)?;
     match announce {
         Announce::Parent(report) => report.ready()?,
         Announce::Log | Announce::Supervisor(_) => {
@@ -154,13 +164,13 @@ impl Serving {
     /// Everything up to the first request. The lower directory is opened first, while nothing of
     /// ours covers it. Whatever fails, what was made before is cleared away.
     fn start(
+        kind: TransportKind,
         config: Arc<Config>,
         signals: Signals,
         daemon: bool,
         make: impl FnOnce(&Config, Arc<dyn Backing>) -> Result<Arc<dyn FileSystem>>,
     ) -> Result<Self> {
         raise_limits();
-        let kind = select::transport(config.transport)?;
         let backing = Arc::new(MountedDevice::default());
         let fs = make(&config, Arc::clone(&backing) as _)?;
         let (mounted, device) = if mount::is_privileged() {

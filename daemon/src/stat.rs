@@ -15,6 +15,9 @@ use transport::{
     wire::Opcode,
 };
 
+/// [`Control::ttl_us`] where names and attributes are believed until they are revoked.
+pub const UNTIL_REVOKED: u64 = u64::MAX;
+
 /// What was counted, of all requests or of one opcode.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Totals {
@@ -134,7 +137,7 @@ pub struct Report {
     pub engine: &'static str,
     /// `copy` or `passthrough`.
     pub data: &'static str,
-    /// How long the kernel believes names and attributes, microseconds.
+    /// How long the kernel believes names and attributes, microseconds, or [`UNTIL_REVOKED`].
     pub ttl_us: u64,
     /// Queues, and slots of each.
     pub queues: (u32, u32),
@@ -234,10 +237,11 @@ impl Report {
         &self.requests
     }
 
-    /// `strict`, or `ttl=SECONDS`.
+    /// `strict`, `coherent`, or `ttl=SECONDS`.
     pub fn cache(&self) -> String {
         match self.ttl_us {
             0 => "strict".into(),
+            UNTIL_REVOKED => "coherent".into(),
             us => format!("ttl={}", us as f64 / 1e6),
         }
     }

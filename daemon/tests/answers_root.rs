@@ -12,5 +12,7 @@ mod counted;
 mod counting;
 #[path = "answers_root/mistakes.rs"]
 mod mistakes;
+#[path = "answers_root/self_test.rs"]
+mod self_test;
 #[path = "answers_root/two_sides.rs"]
 mod two_sides;

@@ -3,6 +3,11 @@
 
 mod common;
 
+#[path = "command_root/cache.rs"]
+mod cache;
+#[path = "command_root/doctor.rs"]
+mod doctor;
+
 use common::{
     LIMIT, LowerFs, Watchdog,
     mount::temp_dir,
@@ -393,28 +398,4 @@ fn a_switch_of_io_uring_that_is_off_is_named_or_done_without() {
         "{off} shmfuse mount lower mnt --log-file log; shmfuse umount mnt; cat log"
     )));
     assert!(text.contains("transport: classic; not uring"), "{text}");
-}
-
-#[test]
-#[ignore = "root"]
-fn doctor_leaves_no_mount_and_finds_what_a_mount_uses() {
-    let connections = || {
-        let table = fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
-        table
-            .lines()
-            .filter(|line| line.contains("- fuse "))
-            .count()
-    };
-    let before = connections();
-    let text = succeeds(&output(Command::new(PROGRAM).args(["doctor", "--json"])));
-    let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(report["can_mount"], true);
-    let checks = report["checks"].as_array().expect("checks");
-    let protocol = checks.iter().find(|check| check["name"] == "protocol");
-    let version = protocol.expect("the protocol")["found"].as_str();
-    assert!(
-        version.is_some_and(|version| version.starts_with("7.")),
-        "{text}"
-    );
-    assert_eq!(connections(), before);
 }

@@ -2,8 +2,8 @@
 
 use super::Outcome;
 use crate::{doctor, error::Error};
-use clap::Args;
-use std::io::Write as _;
+use clap::{Args, ValueHint};
+use std::{io::Write as _, path::PathBuf};
 
 /// Options of `shmfuse doctor`.
 #[derive(Args, Debug)]
@@ -11,6 +11,10 @@ pub struct DoctorArgs {
     /// Print JSON in place of the table
     #[arg(long)]
     pub json: bool,
+    /// Also say where changes of this directory would be reported from, for --cache coherent: each kind of
+    /// change is made in a scratch directory in it, which is removed
+    #[arg(value_name = "LOWER", value_hint = ValueHint::DirPath)]
+    pub lower: Option<PathBuf>,
 }
 
 /// Prints what this kernel and this user can do.
@@ -19,7 +23,7 @@ pub struct DoctorArgs {
 ///
 /// This user cannot mount on this kernel.
 pub fn run(args: &DoctorArgs) -> Outcome {
-    let report = doctor::examine();
+    let report = doctor::examine(args.lower.as_deref());
     let text = if args.json {
         format!("{:#}\n", report.to_json())
     } else {

@@ -14,10 +14,12 @@
 //! | [`target`] | the mount that a command is about, and its daemon |
 //! | [`options`] | `-o` lists |
 //! | [`ranges`] | numbers within their ranges |
+//! | [`for_tests`] | options of `shmfuse mount` that only tests have a use for |
 //! | [`values`] | sizes, times, names |
 //! | [`usage`] | what clap finds wrong, in one line |
 
 pub mod doctor;
+pub mod for_tests;
 pub mod generate;
 pub mod helper;
 pub mod mount;

@@ -2,6 +2,7 @@
 
 use super::{
     Failure, Outcome,
+    for_tests::TestArgs,
     options::{self, LongOption},
     places::{directory, mountpoint},
     ranges, usage, values,
@@ -11,7 +12,6 @@ use crate::{
         CachePolicy, Config, DataChoice, Denied, Engine, MountOptions, TransportChoice, stack_depth,
     },
     daemonize,
-    delay::LowerDelay,
     error::{Error, Result},
     lifecycle,
     log::{self, Format, Level},
@@ -59,7 +59,7 @@ pub struct MountArgs {
     /// How long the kernel may believe names and attributes: until the lower directory changes, where
     /// every change is reported (coherent; else it is strict, and the log says why), not at all (strict:
     /// it asks each time), or ttl=SECONDS (fractions allowed)
-    #[arg(long, value_name = "POLICY", default_value = "strict", value_parser = values::cache)]
+    #[arg(long, value_name = "POLICY", default_value = "coherent", value_parser = values::cache)]
     pub cache: CachePolicy,
     /// Files are opened and closed by the kernel alone, and their pages stay: no OPEN, FLUSH or
     /// RELEASE is sent. Locks are then the mount's own, not the lower file's. Needs --cache coherent or
@@ -127,9 +127,9 @@ pub struct MountArgs {
     /// so that others need not wait for a slow file; 0s: never
     #[arg(long, value_name = "TIME", default_value = "2ms", value_parser = values::time)]
     pub slow_after: Duration,
-    /// Slow lower operations down by a time (us, ms, s), those on files of some names only (for tests)
-    #[arg(long, value_name = "TIME[:NAME]", hide = true, value_parser = values::delay)]
-    pub lower_delay: Option<LowerDelay>,
+    /// Hidden.
+    #[command(flatten)]
+    pub tests: TestArgs,
 }
 
 const AFTER_HELP: &str = "\
@@ -275,6 +275,7 @@ impl Parsed {
             engine: args.engine,
             poll_idle_ms: args.poll_idle_ms,
             cache: args.cache,
+            unproven: false,
             threads: args.threads.unwrap_or_else(default_threads),
             queue_depth: args.queue_depth,
             max_write: args.max_write,
@@ -292,7 +293,8 @@ impl Parsed {
             slow_after: Some(args.slow_after).filter(|time| !time.is_zero()),
             supervise: args.supervise,
             replaces: None,
-            lower_delay: args.lower_delay,
+            lower_delay: args.tests.lower_delay,
+            selftest_misses: args.tests.selftest_misses,
         })
     }
 }
@@ -346,7 +348,7 @@ mod tests {
         assert_eq!((args.max_write, args.max_background), (64 << 10, 7));
         assert_eq!(args.log_file.as_deref(), Some(Path::new("/x")));
         assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
-        assert_eq!(args.lower_delay, values::delay("5ms:x*").ok());
+        assert_eq!(args.tests.lower_delay, values::delay("5ms:x*").ok());
         assert_eq!((args.s1, args.s1_entries), (false, 9));
         assert!(!args.s2 && args.s6);
         assert_eq!(args.deny, [values::deny("core=EPERM").unwrap()]);

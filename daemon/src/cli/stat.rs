@@ -1,7 +1,7 @@
 //! `shmfuse stat`.
 
 use super::{Outcome, target};
-use crate::{coherence::observe::Revocations, stat::Report};
+use crate::{coherence::observe::Standing, stat::Report};
 use clap::{Args, ValueHint};
 use std::{io::Write as _, path::PathBuf};
 
@@ -26,23 +26,23 @@ pub struct StatArgs {
 pub fn run(args: &StatArgs) -> Outcome {
     let ours = target::mount(&args.mountpoint)?;
     let daemon = target::daemon(&ours)?;
-    let revocations = Revocations::of_process(daemon.pid())?;
+    let standing = Standing::of_process(daemon.pid())?;
     let report = Report::of_process(daemon.pid());
-    let text = match (report, revocations) {
+    let text = match (report, standing) {
         (Err(error), None) => return Err(error.into()),
-        (report, revocations) if args.json => {
+        (report, standing) if args.json => {
             let place = ours.mountpoint.display().to_string();
             let mut json = report.map_or_else(
                 |_| serde_json::json!({ "mountpoint": place }),
                 |report| report.to_json(&ours.mountpoint),
             );
-            json["coherence"] = revocations.map_or(serde_json::Value::Null, Revocations::to_json);
+            json["coherence"] = standing.map_or(serde_json::Value::Null, Standing::to_json);
             format!("{json:#}\n")
         }
-        (report, revocations) => {
+        (report, standing) => {
             let report = report.map_or_else(|_| String::new(), |report| report.to_string());
-            let revocations = revocations.map(|revocations| format!("{revocations}\n"));
-            report + &revocations.unwrap_or_default()
+            let standing = standing.map(|standing| format!("{standing}\n"));
+            report + &standing.unwrap_or_default()
         }
     };
     // A reader that has gone (`| head`) is no failure.

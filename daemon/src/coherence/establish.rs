@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{
     bpf::Programs,
-    config::{CachePolicy, Config},
+    config::{CachePolicy, Config, TransportKind},
     error::Result,
+    passthrough,
 };
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -23,13 +24,41 @@ const OLDEST: (u32, u32) = (6, 16);
 /// The validity that is taken where there must be one.
 const INSTEAD: Duration = Duration::from_secs(1);
 
-/// What `--cache coherent` becomes on this lower directory: the coherence, or if no source of changes
-/// is proven none, and the policy that is taken instead is put into `config`. Says so in the log, once.
-pub fn establish(config: &mut Config) -> Option<Arc<Coherence>> {
-    if config.cache != CachePolicy::Coherent {
-        return None;
+/// What `--cache coherent` and `--s1 on` become on this lower directory: the coherence, or if no source of
+/// changes is proven none. What is taken instead is put into `config`, and said in the log, once.
+pub fn establish(config: &mut Config, transport: TransportKind) -> Option<Arc<Coherence>> {
+    let coherence = match config.cache {
+        CachePolicy::Coherent => revocable(config),
+        CachePolicy::Strict | CachePolicy::Ttl(_) => None,
+    };
+    let noticed = coherence
+        .as_ref()
+        .is_some_and(|coherence| coherence.source() == ChangeSource::Ext4Tracepoint);
+    if transport == TransportKind::Shm && config.s1 && !noticed {
+        config.s1 = are_noticed(config);
     }
-    match prove(&config.lower, config.mount.read_only) {
+    coherence
+}
+
+/// Whether kernel programs notice every change below, as those that answer must.
+fn are_noticed(config: &Config) -> bool {
+    match prove_source(ChangeSource::Ext4Tracepoint, &Trial::of(config)) {
+        Ok(proven) => {
+            tracing::info!("kernel programs notice changes below: {}", proven.by);
+            true
+        }
+        Err(reason) => {
+            tracing::info!(
+                "kernel programs answer nothing, for they do not notice changes of {}: {reason}",
+                config.lower.display()
+            );
+            false
+        }
+    }
+}
+
+fn revocable(config: &mut Config) -> Option<Arc<Coherence>> {
+    match prove(&Trial::of(config)) {
         Ok(proven) => {
             tracing::info!(
                 "changes below are reported by {}: {}",
@@ -39,6 +68,7 @@ pub fn establish(config: &mut Config) -> Option<Arc<Coherence>> {
             Some(Arc::new(proven.coherence))
         }
         Err(reasons) => {
+            config.unproven = true;
             // Without OPEN, or with write-back, something must expire.
             config.cache = if config.no_open || config.writeback {
                 CachePolicy::Ttl(INSTEAD)
@@ -56,6 +86,27 @@ pub fn establish(config: &mut Config) -> Option<Arc<Coherence>> {
     }
 }
 
+/// What a source is tried on.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'a> {
+    /// The lower directory.
+    pub lower: &'a Path,
+    /// Nothing may be changed there.
+    pub read_only: bool,
+    /// A kind of change that is taken for not reported.
+    pub misses: Option<&'a str>,
+}
+
+impl<'a> Trial<'a> {
+    fn of(config: &'a Config) -> Self {
+        Self {
+            lower: &config.lower,
+            read_only: config.mount.read_only,
+            misses: config.selftest_misses.as_deref(),
+        }
+    }
+}
+
 /// A source that can be relied on.
 #[derive(Debug)]
 pub struct Proven {
@@ -65,12 +116,12 @@ pub struct Proven {
     pub by: String,
 }
 
-/// Looks for a source of changes of `lower`, the best first.
+/// Looks for a source of changes, the best first.
 ///
 /// # Errors
 ///
 /// The reason for each why not.
-pub fn prove(lower: &Path, read_only: bool) -> std::result::Result<Proven, Vec<String>> {
+pub fn prove(trial: &Trial<'_>) -> std::result::Result<Proven, Vec<String>> {
     let release = rustix::system::uname()
         .release()
         .to_string_lossy()
@@ -83,19 +134,22 @@ pub fn prove(lower: &Path, read_only: bool) -> std::result::Result<Proven, Vec<S
     }
     let mut reasons = Vec::new();
     for source in [ChangeSource::Ext4Tracepoint, ChangeSource::Fanotify] {
-        match prove_source(source, lower, read_only) {
-            Ok(proven) => return Ok(proven),
+        match prove_source(source, trial) {
+            Ok(proven) => {
+                return match passthrough::knows_by_handle(trial.lower) {
+                    Ok(true) => Ok(proven),
+                    Ok(false) => Err(vec!["its inodes are not known by file handles".into()]),
+                    Err(error) => Err(vec![error.to_string()]),
+                };
+            }
             Err(reason) => reasons.push(format!("{}: {reason}", source.name())),
         }
     }
     Err(reasons)
 }
 
-fn prove_source(
-    source: ChangeSource,
-    lower: &Path,
-    read_only: bool,
-) -> std::result::Result<Proven, String> {
+fn prove_source(source: ChangeSource, trial: &Trial<'_>) -> std::result::Result<Proven, String> {
+    let lower = trial.lower;
     let said = |error: crate::error::Error| error.to_string();
     let stat = statx(CWD, lower, AtFlags::empty(), StatxFlags::BASIC_STATS)
         .map_err(|errno| errno.to_string())?;
@@ -109,7 +163,7 @@ fn prove_source(
         ChangeSource::Fanotify => Programs::for_changes().ok(),
     };
     let mut feed = open_feed(source, lower, &stat, programs).map_err(said)?;
-    let by = match selftest::run(lower, source, &mut feed, read_only) {
+    let by = match selftest::run(trial, source, &mut feed) {
         Verdict::Proven(changes) => format!("{changes} kinds of change were tried, each was"),
         // What the tracepoints and fanotify are worth is known of the file systems this was
         // tried on, all of which keep the promise on every kernel since `OLDEST`.

@@ -42,6 +42,9 @@ const REVOCABLE: Duration = Duration::from_secs(3600);
 /// How long attributes of regular files are valid where writes to mappings are not reported.
 const MAPPED: Duration = Duration::from_secs(1);
 
+/// As the counters have it that coherent was asked for, and no source of changes is proven.
+pub const UNPROVEN: u32 = u32::MAX;
+
 /// Where reports of changes come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ChangeSource {

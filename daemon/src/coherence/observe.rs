@@ -1,11 +1,59 @@
 //! What `shmfuse stat` shows of a mount's coherence, read from the daemon's map.
 
-use super::ChangeSource;
+use super::{ChangeSource, UNPROVEN};
 use crate::{bpf::observe, error::Result};
 use rustix::process::Pid;
 use serde_json::{Value, json};
 use std::fmt;
 use transport::changes::ChangeCounters;
+
+/// What has become of `--cache coherent`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// A source of changes is proven.
+    Coherent(Revocations),
+    /// None is; what is taken instead stands elsewhere, the reasons in the log.
+    Unproven,
+}
+
+impl Standing {
+    /// Of the mount of the daemon `pid`; none if coherent was not asked for, or there is nothing that
+    /// the daemon shares with the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`](crate::error::Error::System) if this user may not look.
+    pub fn of_process(pid: Pid) -> Result<Option<Self>> {
+        let map = observe::map_of::<ChangeCounters>(pid, "CHANGE_COUNTERS")?;
+        Ok(map.and_then(|map| map.iter().next().and_then(Self::of)))
+    }
+
+    fn of(counters: &ChangeCounters) -> Option<Self> {
+        if counters.source.get() == u64::from(UNPROVEN) {
+            return Some(Self::Unproven);
+        }
+        Revocations::of(counters).map(Self::Coherent)
+    }
+
+    /// As in `shmfuse stat --json`.
+    pub fn to_json(self) -> Value {
+        match self {
+            Self::Coherent(revocations) => revocations.to_json(),
+            Self::Unproven => json!({ "source": "none" }),
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coherent(revocations) => revocations.fmt(f),
+            Self::Unproven => f.write_str(
+                "not coherent, for no source of changes below is proven (the log says why)",
+            ),
+        }
+    }
+}
 
 /// The counters at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,17 +75,6 @@ pub struct Revocations {
 }
 
 impl Revocations {
-    /// Of the daemon `pid`; none if its mount is not coherent.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`](crate::error::Error::System) if this user may not look.
-    pub fn of_process(pid: Pid) -> Result<Option<Self>> {
-        let map = observe::map_of::<ChangeCounters>(pid, "CHANGE_COUNTERS")?;
-        let counters = map.as_ref().and_then(|map| map.iter().next());
-        Ok(counters.and_then(Self::of))
-    }
-
     fn of(counters: &ChangeCounters) -> Option<Self> {
         let code = u32::try_from(counters.source.get()).ok()?;
         Some(Self {

@@ -2,7 +2,7 @@
 //! reported.
 #![expect(unsafe_code, reason = "a mapping of the scratch file is written to")]
 
-use super::{ChangeSource, Feed, index_of};
+use super::{ChangeSource, Feed, establish::Trial, index_of};
 use crate::{
     bpf::words::SharedArray,
     passthrough::{file_handle::FileHandle, inode::device_of},
@@ -32,9 +32,10 @@ pub enum Verdict {
     Unreported(&'static str),
 }
 
-/// Tries `source`, whose reports come by `feed`, on the file system that `lower` lies on.
-pub fn run(lower: &Path, source: ChangeSource, feed: &mut Feed, read_only: bool) -> Verdict {
-    if read_only {
+/// Tries `source`, whose reports come by `feed`, on the file system of the lower directory.
+pub fn run(wanted: &Trial<'_>, source: ChangeSource, feed: &mut Feed) -> Verdict {
+    let lower = wanted.lower;
+    if wanted.read_only {
         return Verdict::Untried("the mount is read-only".into());
     }
     let name = format!(".shmfuse-selftest-{}", std::process::id());
@@ -43,7 +44,8 @@ pub fn run(lower: &Path, source: ChangeSource, feed: &mut Feed, read_only: bool)
     if let Err(error) = fs::create_dir(&scratch) {
         return Verdict::Untried(format!("nothing can be made in it ({error})"));
     }
-    let mut trial = Trial {
+    let mut trial = Course {
+        misses: wanted.misses,
         interest: feed.changes.as_ref().map(|changes| changes.interest()),
         source,
         feed,
@@ -93,14 +95,15 @@ struct Seen {
     names: HashSet<Vec<u8>>,
 }
 
-struct Trial<'a> {
+struct Course<'a> {
+    misses: Option<&'a str>,
     interest: Option<Arc<SharedArray<InterestWord>>>,
     source: ChangeSource,
     feed: &'a mut Feed,
     tried: usize,
 }
 
-impl Trial<'_> {
+impl Course<'_> {
     fn try_all(&mut self, scratch: &Path) -> Result<(), Failure> {
         let path = |name: &str| scratch.join(name);
         let (one, two) = (path("one"), path("two"));
@@ -233,6 +236,7 @@ impl Trial<'_> {
             ChangeSource::Fanotify => seen.handles.contains(handle),
         });
         if !all_inodes
+            || self.misses == Some(kind)
             || !names
                 .iter()
                 .all(|name| seen.names.contains(name.as_bytes()))

@@ -14,9 +14,11 @@
 //! | [`ftrace`] | tracefs and the options of the kernel that tracing needs |
 //! | [`kconfig`] | how the kernel was configured |
 //! | [`detached`] | kernel file systems looked into without mounting them |
+//! | [`changes`] | who reports changes of a directory behind a mount |
 //! | [`report`] | the table, and the same as JSON |
 
 pub mod bpf;
+pub mod changes;
 pub mod check;
 pub mod detached;
 pub mod ftrace;
@@ -29,14 +31,18 @@ pub mod trial;
 pub use check::{Check, Status};
 pub use report::Report;
 
-/// Tries everything.
-pub fn examine() -> Report {
+use std::path::Path;
+
+/// Tries everything; with a directory, also whether its changes are reported, for which a scratch
+/// directory is made in it and removed.
+pub fn examine(lower: Option<&Path>) -> Report {
     let kernel = rustix::system::uname();
     let kconfig = kconfig::KernelConfig::read(&kernel.release().to_string_lossy());
     let mut checks = fuse::examine();
     checks.extend(ring::examine());
     checks.extend(bpf::examine());
     checks.extend(ftrace::examine(kconfig.as_ref()));
+    checks.extend(lower.map(changes::examine));
     Report {
         version: env!("CARGO_PKG_VERSION"),
         kernel: kernel.release().to_string_lossy().into_owned(),

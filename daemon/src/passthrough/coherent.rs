@@ -16,11 +16,10 @@ use std::{sync::Arc, time::Duration};
 use transport::wire::{Opcode, Rename2In, RenameIn};
 
 impl Passthrough {
-    /// Makes replies valid for as long as `coherence` says. It is of no use where inodes are not known
-    /// by their file handles.
+    /// Makes replies valid for as long as `coherence` says, which was established for this lower
+    /// directory.
     pub fn with_coherence(mut self, coherence: Option<Arc<Coherence>>) -> Self {
-        let by_handle = matches!(self.inodes.root().identity(), Identity::Handle { .. });
-        self.coherence = coherence.filter(|_| by_handle);
+        self.coherence = coherence;
         if let Some(coherence) = &self.coherence {
             let root = self.inodes.root();
             coherence.watch(root.device(), root.number(), root.nodeid(), None);

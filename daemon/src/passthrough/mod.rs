@@ -87,7 +87,7 @@ use crate::{
 use backing_table::BackingTable;
 use fd_cache::FdCache;
 use handle_table::HandleTable;
-use inode::{FdSlot, Inode, Place, device_of};
+use inode::{FdSlot, Identity, Inode, Place, device_of};
 use inode_store::InodeStore;
 use lock_table::LockTable;
 use lower::Lower;
@@ -96,6 +96,7 @@ use open_file::OpenFile;
 use rustix::fs::{AtFlags, OFlags};
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -362,6 +363,18 @@ fn open_max(limit: u64) -> usize {
     const RESERVE_MIN: u64 = 80;
     let reserve = (limit / 8).max(RESERVE_MIN);
     usize::try_from(limit.saturating_sub(reserve)).unwrap_or(usize::MAX)
+}
+
+/// Whether the inodes of this directory's file system are known, and found again, by file handles.
+///
+/// # Errors
+///
+/// The directory cannot be opened or examined.
+pub fn knows_by_handle(path: &Path) -> Result<bool> {
+    let lower = Lower::open(path)?;
+    let (identity, ..) = lookup::identify(&lower, lower.root())
+        .map_err(|errno| Error::path("cannot examine", path, errno))?;
+    Ok(matches!(identity, Identity::Handle { .. }))
 }
 
 fn root_inode(lower: &Lower, fds: &FdCache) -> Result<Inode, Errno> {

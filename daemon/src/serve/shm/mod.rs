@@ -32,9 +32,12 @@ use super::{
 use crate::{
     answers::Answers,
     bpf::{Programs, SharedMemory, Sizes, changes::Changes},
+    coherence::UNPROVEN,
+    config::CachePolicy,
     error::Result,
     fuse::Session,
     mount::table::MountTable,
+    stat::UNTIL_REVOKED,
 };
 use poll_threads::Keeper;
 use polled::PolledRing;
@@ -106,6 +109,11 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     } else {
         None
     };
+    if session.config().unproven {
+        let counters = programs.change_counters()?;
+        let source = counters.get(0).map(|counters| &counters.source);
+        source.inspect(|source| source.add(UNPROVEN.into()));
+    }
     let answers = changes.is_some();
     session.mounted(changes)?;
     if answers {
@@ -215,9 +223,10 @@ fn describe(session: &Session, shared: &Shared, sizes: &Sizes, device_minor: u32
     control.cookie.set(u32::from(geometry.cookie));
     control.passthrough.set(u32::from(passthrough));
     control.parks_address.set(geometry.parks_address);
-    control
-        .ttl_us
-        .set(session.config().cache.ttl().as_micros() as u64);
+    control.ttl_us.set(match session.config().cache {
+        CachePolicy::Coherent => UNTIL_REVOKED,
+        policy => policy.ttl().as_micros() as u64,
+    });
     control.magic.set(MAGIC);
     session::Session::start(control);
 }
