@@ -196,7 +196,8 @@ impl TransportKind {
 /// `--data`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DataChoice {
-    /// Passthrough where the kernel and the lower file system allow it, else copy.
+    /// Passthrough where the kernel and the lower file system allow it, else copy; small files that
+    /// are read again are copied where their pages may stay (`passthrough::reread`).
     Auto,
     /// Through the daemon.
     Copy,

@@ -83,12 +83,14 @@ impl BackingTable {
     /// Counts an open of `nodeid` and says how its data is to travel.
     ///
     /// `backing` is given if this file may be read and written by the kernel; `file` is registered
-    /// by it if the inode has no mode yet. A registration that fails makes the inode's mode copy.
+    /// by it if the inode has no mode yet. A registration that fails makes the inode's mode copy, and
+    /// so does `pages`: a file that had better be copied if there is no mode yet.
     pub fn open(
         &self,
         nodeid: u64,
         file: BorrowedFd<'_>,
         backing: Option<&dyn Backing>,
+        pages: bool,
     ) -> DataPath {
         let path = match self.shard(nodeid).entry(nodeid) {
             Entry::Occupied(mut inode) => {
@@ -101,7 +103,8 @@ impl BackingTable {
                 }
             }
             Entry::Vacant(vacant) => {
-                let registered = backing.map(|backing| backing.open(file)).transpose();
+                let wanted = backing.filter(|_| !pages);
+                let registered = wanted.map(|backing| backing.open(file)).transpose();
                 let backing = registered.unwrap_or_else(|error| {
                     self.refused(nodeid, &error);
                     None
@@ -204,7 +207,7 @@ mod tests {
     #[test]
     fn all_opens_of_an_inode_share_one_id_until_the_last_release() {
         let (kernel, table, file) = (Kernel::default(), BackingTable::default(), any_file());
-        let open = || table.open(7, file.as_fd(), Some(&kernel));
+        let open = || table.open(7, file.as_fd(), Some(&kernel), false);
         let first = open();
         assert!(matches!(first, DataPath::Passthrough(_)));
         assert_eq!(open(), first);
@@ -219,23 +222,46 @@ mod tests {
     #[test]
     fn who_must_not_pass_through_is_copied_beside_those_who_do() {
         let (kernel, table, file) = (Kernel::default(), BackingTable::default(), any_file());
-        let DataPath::Passthrough(id) = table.open(7, file.as_fd(), Some(&kernel)) else {
+        let DataPath::Passthrough(id) = table.open(7, file.as_fd(), Some(&kernel), false) else {
             panic!("a free inode is not passed through");
         };
-        assert_eq!(table.open(7, file.as_fd(), None), DataPath::CopyBeside(id));
+        assert_eq!(
+            table.open(7, file.as_fd(), None, false),
+            DataPath::CopyBeside(id)
+        );
     }
 
     #[test]
     fn a_cached_inode_stays_cached_until_its_last_release() {
         let (kernel, table, file) = (Kernel::default(), BackingTable::default(), any_file());
-        assert_eq!(table.open(7, file.as_fd(), None), DataPath::Copy);
-        assert_eq!(table.open(7, file.as_fd(), Some(&kernel)), DataPath::Copy);
+        assert_eq!(table.open(7, file.as_fd(), None, false), DataPath::Copy);
+        assert_eq!(
+            table.open(7, file.as_fd(), Some(&kernel), false),
+            DataPath::Copy
+        );
         table.release(7, Some(&kernel));
-        assert_eq!(table.open(7, file.as_fd(), Some(&kernel)), DataPath::Copy);
+        assert_eq!(
+            table.open(7, file.as_fd(), Some(&kernel), false),
+            DataPath::Copy
+        );
         table.release(7, Some(&kernel));
         table.release(7, Some(&kernel));
-        let again = table.open(7, file.as_fd(), Some(&kernel));
+        let again = table.open(7, file.as_fd(), Some(&kernel), false);
         assert!(matches!(again, DataPath::Passthrough(_)));
+    }
+
+    #[test]
+    fn who_prefers_pages_joins_those_who_pass_through() {
+        let (kernel, table, file) = (Kernel::default(), BackingTable::default(), any_file());
+        let open = |pages| table.open(7, file.as_fd(), Some(&kernel), pages);
+        assert_eq!(open(true), DataPath::Copy);
+        assert_eq!(open(false), DataPath::Copy);
+        for _ in 0..2 {
+            table.release(7, Some(&kernel));
+        }
+        let first = open(false);
+        assert!(matches!(first, DataPath::Passthrough(_)));
+        assert_eq!(open(true), first);
     }
 
     #[test]
@@ -245,7 +271,10 @@ mod tests {
             refuse: true,
             ..Kernel::default()
         };
-        assert_eq!(table.open(7, file.as_fd(), Some(&kernel)), DataPath::Copy);
+        assert_eq!(
+            table.open(7, file.as_fd(), Some(&kernel), false),
+            DataPath::Copy
+        );
         let counts = table.counts();
         assert_eq!(
             (counts.refused, counts.copied, counts.passthrough),
@@ -261,7 +290,7 @@ mod tests {
                 scope.spawn(|| {
                     for round in 0..2000_u64 {
                         let nodeid = round % 3;
-                        let path = table.open(nodeid, file.as_fd(), Some(&kernel));
+                        let path = table.open(nodeid, file.as_fd(), Some(&kernel), false);
                         let DataPath::Passthrough(id) = path else {
                             panic!("{path:?}");
                         };

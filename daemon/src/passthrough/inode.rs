@@ -51,6 +51,8 @@ pub struct Inode {
     /// The word in which the kernel programs count its look-ups, packed, plus 1; 0 for none. Changed
     /// under the lock of its identity in the store.
     counted_in: AtomicU64,
+    /// Whether its last open was for reading alone.
+    pub(super) was_read: AtomicBool,
     /// Set when the descriptor is used, cleared when the cache's hand passes.
     pub(super) fd_used: AtomicBool,
 }
@@ -118,6 +120,7 @@ impl Inode {
             number_tag: place.number_tag,
             fd: Mutex::new(fd),
             counted_in: AtomicU64::new(0),
+            was_read: AtomicBool::new(false),
             fd_used: AtomicBool::new(false),
         }
     }

@@ -70,6 +70,7 @@ mod open_tests;
 mod openless;
 mod privileges;
 pub mod proc_fd;
+mod reread;
 mod sync;
 pub mod sys;
 #[cfg(test)]

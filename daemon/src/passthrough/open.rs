@@ -42,7 +42,7 @@ impl Passthrough {
             self.reopen(&inode, flags)?
         };
         let file = File::from(file);
-        let out = self.opened(thread, inode.nodeid(), file, flags)?;
+        let out = self.opened(thread, &inode, file, flags)?;
         exchange.reply(&out)
     }
 
@@ -141,7 +141,10 @@ impl Passthrough {
             let out = self.made_without_handle(&entry, &file)?;
             return exchange.reply2(&entry, &out);
         }
-        match self.opened(thread, entry.nodeid, file, flags) {
+        let opened = self
+            .inode(entry.nodeid)
+            .and_then(|inode| self.opened(thread, &inode, file, flags));
+        match opened {
             Ok(out) => exchange.reply2(&entry, &out),
             Err(errno) => {
                 self.inodes.forget(entry.nodeid, 1);
@@ -159,17 +162,19 @@ impl Passthrough {
     fn opened(
         &self,
         thread: &mut ServeThread,
-        nodeid: u64,
+        inode: &Inode,
         file: File,
         flags: OFlags,
     ) -> Result<OpenOut, Errno> {
+        let nodeid = inode.nodeid();
         let mode = match flags & OFlags::ACCMODE {
             // Only writes change a mode.
             OFlags::RDONLY => 0,
             _ => rustix::fs::fstat(&file)?.st_mode,
         };
         let backing = self.backing_for(thread, mode)?;
-        let data = self.modes.open(nodeid, file.as_fd(), backing);
+        let pages = self.prefers_pages(inode, &file, flags)?;
+        let data = self.modes.open(nodeid, file.as_fd(), backing, pages);
         let open = OpenFile::new(nodeid, file, flags, data);
         let Some(fh) = self.files.insert(Arc::new(open)) else {
             self.modes.release(nodeid, Some(&*self.backing));

@@ -47,6 +47,8 @@ pub enum Data {
     Copy,
     /// `--data passthrough`
     Passthrough,
+    /// `--data auto`: passthrough, but for small files that are read again
+    Auto,
     /// `--no-open`
     NoOpen,
     /// `--no-open --writeback`
@@ -102,6 +104,8 @@ impl Variant {
     /// `--transport shm --engine kernel --data passthrough --cache strict`
     pub const SHM_KERNEL_PASSTHROUGH: Self = Self::strict(Transport::ShmKernel, Data::Passthrough);
 
+    /// `--transport uring --data auto --cache ttl=1`
+    pub const URING_AUTO: Self = Self::ttl1(Transport::Uring, Data::Auto);
     /// `--transport uring --no-open --cache ttl=1`
     pub const URING_NO_OPEN: Self = Self::ttl1(Transport::Uring, Data::NoOpen);
     /// `--transport shm --no-open --writeback --cache ttl=1`
@@ -169,6 +173,7 @@ impl Variant {
         let (data, kept): (&str, &[&str]) = match data {
             Data::Copy => ("copy", &[]),
             Data::Passthrough => ("passthrough", &[]),
+            Data::Auto => ("auto", &[]),
             Data::NoOpen => ("copy", &["--no-open"]),
             Data::Writeback => ("copy", &["--no-open", "--writeback"]),
         };
@@ -184,7 +189,7 @@ impl Variant {
         matches!(
             self,
             Self::Daemon {
-                data: Data::Passthrough,
+                data: Data::Passthrough | Data::Auto,
                 ..
             }
         )
@@ -263,12 +268,7 @@ macro_rules! for_every_variant {
             $runner,
             $tests
         );
-        variant_tests!(
-            uring_passthrough_ttl1,
-            Variant::URING_PASSTHROUGH.cached(),
-            $runner,
-            $tests
-        );
+        variant_tests!(uring_auto_ttl1, Variant::URING_AUTO, $runner, $tests);
         variant_tests!(uring_noopen_ttl1, Variant::URING_NO_OPEN, $runner, $tests);
     };
 }

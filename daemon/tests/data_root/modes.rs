@@ -3,7 +3,7 @@
 
 use crate::common::{TestMount, wait_until};
 use rustix::{
-    fs::{CWD, Mode, OFlags, openat},
+    fs::{CWD, Mode, OFlags, Timespec, Timestamps, futimens, openat},
     io::{pread, pwrite},
 };
 use std::{
@@ -17,7 +17,7 @@ use std::{
 };
 
 fn open(path: &Path, flags: OFlags) -> OwnedFd {
-    openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty())
+    openat(CWD, path, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
         .unwrap_or_else(|errno| panic!("open {} {flags:?}: {errno}", path.display()))
 }
 
@@ -71,6 +71,30 @@ fn a_file_that_was_opened_with_suid_is_opened_again_without(mount: &TestMount) {
 }
 
 /// Four threads open one file in all manners, while its mode changes.
+/// Pages that stay from one open to the next are not what was written past them, though size and
+/// times are the same.
+fn pages_that_stay_are_those_of_the_last_write(mount: &TestMount) {
+    let path = mount.path().join("file");
+    for round in 0..4u8 {
+        let writer = open(&path, OFlags::RDWR | OFlags::CREATE);
+        pwrite(&writer, &[b'0' + round; 4], 0).unwrap();
+        let epoch = Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let times = Timestamps {
+            last_access: epoch,
+            last_modification: epoch,
+        };
+        futimens(&writer, &times).unwrap();
+        drop(writer);
+        for _ in 0..4 {
+            let reader = open(&path, OFlags::RDONLY);
+            assert_eq!(content(&reader), [b'0' + round; 4]);
+        }
+    }
+}
+
 fn opens_that_race_all_succeed(mount: &TestMount) {
     let path = mount.path().join("file");
     fs::write(&path, "0123").unwrap();
@@ -167,6 +191,7 @@ for_every_variant!(
     [
         a_file_that_gets_suid_is_opened_beside_its_earlier_opens,
         a_file_that_was_opened_with_suid_is_opened_again_without,
+        pages_that_stay_are_those_of_the_last_write,
         opens_that_race_all_succeed,
         no_descriptor_stays_behind,
     ]
