@@ -432,29 +432,3 @@ fn opens_of_one_inode_agree_on_how_its_data_travels() {
         copied.open_flags
     );
 }
-
-#[test]
-fn a_small_file_that_is_read_again_keeps_its_pages() {
-    let ttl = CachePolicy::Ttl(Duration::from_secs(1));
-    let mut scratch = Scratch::with(&places()[0], DataChoice::Auto, ttl);
-    std::fs::write(scratch.lower("small"), b"x").unwrap();
-    std::fs::write(scratch.lower("large"), vec![0; 129 << 10]).unwrap();
-    let (small, large) = (scratch.lookup("small"), scratch.lookup("large"));
-    let mut opened = |nodeid, flags| {
-        let open = scratch.open(nodeid, flags).unwrap();
-        scratch.release((nodeid, open.fh)).unwrap();
-        open.open_flags
-    };
-    let read = |opened: &mut dyn FnMut(u64, OFlags) -> FopenFlags, nodeid| {
-        [(); 3].map(|()| opened(nodeid, OFlags::RDONLY))
-    };
-    let again = [
-        FopenFlags::PASSTHROUGH,
-        FopenFlags::KEEP_CACHE,
-        FopenFlags::KEEP_CACHE,
-    ];
-    assert_eq!(read(&mut opened, small), again);
-    assert_eq!(read(&mut opened, large), [FopenFlags::PASSTHROUGH; 3]);
-    assert_eq!(opened(small, RDWR), FopenFlags::PASSTHROUGH);
-    assert_eq!(read(&mut opened, small), again);
-}

@@ -42,3 +42,40 @@ impl Passthrough {
             && rustix::fs::fstat(file)?.st_size as u64 <= SMALL)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::CachePolicy,
+        passthrough::testing::{Scratch, places},
+    };
+    use std::time::Duration;
+    use transport::wire::FopenFlags;
+
+    #[test]
+    fn a_small_file_that_is_read_again_keeps_its_pages() {
+        let ttl = CachePolicy::Ttl(Duration::from_secs(1));
+        let mut scratch = Scratch::with(&places()[0], DataChoice::Auto, ttl);
+        std::fs::write(scratch.lower("small"), b"x").unwrap();
+        std::fs::write(scratch.lower("large"), vec![0; 129 << 10]).unwrap();
+        let (small, large) = (scratch.lookup("small"), scratch.lookup("large"));
+        let mut opened = |nodeid, flags| {
+            let open = scratch.open(nodeid, flags).unwrap();
+            scratch.release((nodeid, open.fh)).unwrap();
+            open.open_flags
+        };
+        let read = |opened: &mut dyn FnMut(u64, OFlags) -> FopenFlags, nodeid| {
+            [(); 3].map(|()| opened(nodeid, OFlags::RDONLY))
+        };
+        let again = [
+            FopenFlags::PASSTHROUGH,
+            FopenFlags::KEEP_CACHE,
+            FopenFlags::KEEP_CACHE,
+        ];
+        assert_eq!(read(&mut opened, small), again);
+        assert_eq!(read(&mut opened, large), [FopenFlags::PASSTHROUGH; 3]);
+        assert_eq!(opened(small, OFlags::RDWR), FopenFlags::PASSTHROUGH);
+        assert_eq!(read(&mut opened, small), again);
+    }
+}
