@@ -24,6 +24,7 @@
 //! | [`serve`] | the transports: classic, splice, uring, shm |
 //! | [`stat`] | what `shmfuse stat` shows |
 //! | [`supervise`] | the parent process that replaces a daemon which died |
+//! | [`transform`] | attributes shown otherwise than they are below |
 //! | [`top`] | what `shmfuse top` shows |
 //! | [`trace`] | what `shmfuse trace` shows |
 //! | [`signals`] | the signals that end a mount |
@@ -56,3 +57,4 @@ pub mod stat;
 pub mod supervise;
 pub mod top;
 pub mod trace;
+pub mod transform;

@@ -11,6 +11,7 @@ use transport::{
     fact::Fact,
     memory::GenerationMemory,
     sync::{GenerationWord, LookupWord},
+    transform::{SharedTransform, TRANSFORMS as COUNT},
 };
 
 use crate::{generations::word, shm::Constant};
@@ -21,6 +22,8 @@ static FACTS: Array<Fact> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static DENIED: Array<Fact> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static LOOKUPS: Array<LookupWord> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static TRANSFORMS: Array<SharedTransform> = Array::with_max_entries(COUNT, BPF_F_MMAPABLE);
 
 /// Sets in `FACTS`; 0: nothing is answered.
 #[unsafe(no_mangle)]
@@ -68,6 +71,11 @@ impl CacheMemory for Caches {
     #[inline(always)]
     fn renews(&self) -> bool {
         CACHE_RENEWS.get() != 0
+    }
+
+    #[inline(always)]
+    fn transform(&self, number: u32) -> Option<&SharedTransform> {
+        TRANSFORMS.get(number)
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ use crate::{
     renewal,
     slot::{Arrived, Reply},
     sync::Word,
+    transform::{Body, Places, apply, rule_in},
     wire::Opcode,
 };
 
@@ -135,8 +136,9 @@ fn getattr<M: CacheMemory>(
         return Known::Nothing;
     };
     copy.take(&found, ATTR_WORDS);
+    let rule = show(memory, copy, &Places::ATTR);
     if !found.is_true(memory) {
-        return untrue(memory, nodeid, arrived, &found);
+        return untrue(memory, nodeid, arrived, &found, rule);
     }
     copy.put(payload, 0, ATTR_WORDS);
     found.mark_used();
@@ -150,11 +152,30 @@ fn untrue<M: CacheMemory>(
     nodeid: u64,
     arrived: &Arrived<'_>,
     found: &Found<'_>,
+    rule: u32,
 ) -> Known {
-    if memory.renews() {
+    // What is shown by a transformation is not what a fact says.
+    if memory.renews() && rule == 0 {
         renewal::note(memory, arrived.slot(), arrived.unique(), nodeid, found);
     }
     Known::Untrue
+}
+
+/// Applies the transformation that a copy of attributes names behind their validity, where a reply has
+/// zeroes, and returns its number. It may be replaced meanwhile: then the fact is not true any more.
+#[inline(always)]
+fn show(memory: &impl CacheMemory, copy: Copy<'_>, places: &Places) -> u32 {
+    let validity = copy.word(1);
+    let number = rule_in(validity);
+    if number == 0 {
+        return 0;
+    }
+    let mut body = copy.0;
+    body.put(1, validity & 0xffff_ffff);
+    if let Some(rules) = memory.transform(number) {
+        apply(rules, places, &mut body);
+    }
+    number
 }
 
 #[inline(always)]
@@ -168,8 +189,9 @@ fn statx<M: CacheMemory>(
         return Known::Nothing;
     };
     copy.take(&found, STATX_WORDS);
+    let rule = show(memory, copy, &Places::STATX);
     if !found.is_true(memory) {
-        return untrue(memory, nodeid, arrived, &found);
+        return untrue(memory, nodeid, arrived, &found, rule);
     }
     copy.put(payload, 0, STATX_WORDS);
     let reserved = payload.get(STATX_WORDS..STATX_LEN as usize / 8);
@@ -210,6 +232,7 @@ fn lookup<M: CacheMemory>(memory: &M, parent: u64, payload_len: u32, payload: &[
         return Known::Nothing;
     };
     copy.take(&attributes, ATTR_WORDS);
+    show(memory, copy, &Places::ATTR);
     if !entry.is_true(memory) || !attributes.is_true(memory) {
         return Known::Untrue;
     }

@@ -21,6 +21,7 @@ use crate::{
     generation::Stamp,
     memory::GenerationMemory,
     sync::{LookupWord, Word},
+    transform::SharedTransform,
 };
 
 /// Places in which a fact may lie.
@@ -98,6 +99,8 @@ pub trait CacheMemory: GenerationMemory {
     fn renews(&self) -> bool {
         false
     }
+    /// A transformation by its number ([`transform`](crate::transform)).
+    fn transform(&self, number: u32) -> Option<&SharedTransform>;
     /// Sets of names that are refused: a power of two, or 0.
     fn denied_sets(&self) -> u32;
     /// A name that is refused; set `n` has those from `n * WAYS`.

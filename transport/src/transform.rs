@@ -2,7 +2,8 @@
 //!
 //! One transformation maps owners and groups, hides mode bits, and says how long attributes are valid. It
 //! lies in a map, and whoever writes a reply applies it there: a program to what it answers, the
-//! daemon to what it answers, by the functions here.
+//! daemon to what it answers, by the functions here. Facts say what is below, and by which transformation
+//! it is to be shown; how long it is valid they say already.
 //!
 //! ```text
 //!  word  0 .. 12      12 .. 24     24                    25        26            27 .. 32
@@ -278,39 +279,25 @@ pub struct Places {
     uid: Half,
     gid: Half,
     mode: Half,
-    valid: usize,
-    valid_nsec: Half,
 }
 
 impl Places {
     /// LOOKUP, CREATE, TMPFILE, MKNOD, MKDIR, SYMLINK, LINK, and each entry of READDIRPLUS.
-    pub const ENTRY: Self = Self::of(
-        offset_of!(EntryOut, attr),
-        offset_of!(EntryOut, attr_valid),
-        offset_of!(EntryOut, attr_valid_nsec),
-    );
+    pub const ENTRY: Self = Self::of(offset_of!(EntryOut, attr));
     /// GETATTR and SETATTR.
-    pub const ATTR: Self = Self::of(
-        offset_of!(AttrOut, attr),
-        offset_of!(AttrOut, attr_valid),
-        offset_of!(AttrOut, attr_valid_nsec),
-    );
+    pub const ATTR: Self = Self::of(offset_of!(AttrOut, attr));
     /// STATX, whose mode has 16 bits; so the other half stays.
     pub const STATX: Self = Self {
         uid: Half::at(offset_of!(StatxOut, stat) + offset_of!(Statx, uid)),
         gid: Half::at(offset_of!(StatxOut, stat) + offset_of!(Statx, gid)),
         mode: Half::at(offset_of!(StatxOut, stat) + offset_of!(Statx, mode)),
-        valid: offset_of!(StatxOut, attr_valid) / 8,
-        valid_nsec: Half::at(offset_of!(StatxOut, attr_valid_nsec)),
     };
 
-    const fn of(attr: usize, valid: usize, valid_nsec: usize) -> Self {
+    const fn of(attr: usize) -> Self {
         Self {
             uid: Half::at(attr + offset_of!(Attr, uid)),
             gid: Half::at(attr + offset_of!(Attr, gid)),
             mode: Half::at(attr + offset_of!(Attr, mode)),
-            valid: valid / 8,
-            valid_nsec: Half::at(valid_nsec),
         }
     }
 }
@@ -351,6 +338,15 @@ impl Body for [u64] {
     }
 }
 
+/// The number of the transformation that a fact of attributes is shown by, in its second word: behind the
+/// nanoseconds of their validity, where GETATTR's reply has `dummy` and STATX's has `flags`.
+#[inline(always)]
+pub const fn rule_in(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+const _: () = assert!(offset_of!(AttrOut, dummy) == 12 && offset_of!(StatxOut, flags) == 12);
+
 /// Shows owner, group and mode as `rules` say.
 #[inline(always)]
 pub fn apply(rules: &impl Rules, places: &Places, body: &mut (impl Body + ?Sized)) {
@@ -360,13 +356,4 @@ pub fn apply(rules: &impl Rules, places: &Places, body: &mut (impl Body + ?Sized
     places.gid.put(body, gid);
     let mode = places.mode.get(body) & !rules.hidden();
     places.mode.put(body, mode);
-}
-
-/// Makes the attributes valid for as long as `rules` say, if they do.
-#[inline(always)]
-pub fn apply_validity(rules: &impl Rules, places: &Places, body: &mut (impl Body + ?Sized)) {
-    if let Some((seconds, nanoseconds)) = rules.validity() {
-        body.put(places.valid, seconds);
-        places.valid_nsec.put(body, nanoseconds);
-    }
 }

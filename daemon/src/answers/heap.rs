@@ -8,6 +8,7 @@ use transport::{
     layout::{Blank, CacheCounters, GENERATIONS},
     memory::GenerationMemory,
     sync::{GenerationWord, LookupWord},
+    transform::{SharedTransform, TRANSFORMS},
 };
 
 /// As fresh maps are.
@@ -18,6 +19,7 @@ pub struct HeapCaches {
     facts: Vec<Fact>,
     denied: Vec<Fact>,
     lookups: Vec<LookupWord>,
+    transforms: Vec<SharedTransform>,
     counters: CacheCounters,
 }
 
@@ -31,6 +33,7 @@ impl HeapCaches {
             facts: (0..facts).map(|_| Fact::blank()).collect(),
             denied: (0..denied).map(|_| Fact::blank()).collect(),
             lookups: (0..lookups).map(|_| LookupWord::new(0)).collect(),
+            transforms: (0..TRANSFORMS).map(|_| SharedTransform::blank()).collect(),
             counters: CacheCounters::default(),
         }
     }
@@ -51,6 +54,9 @@ impl CacheMemory for HeapCaches {
     }
     fn lookup_word(&self, index: u32) -> Option<&LookupWord> {
         self.lookups.get(index as usize)
+    }
+    fn transform(&self, number: u32) -> Option<&SharedTransform> {
+        self.transforms.get(number as usize)
     }
     fn denied_sets(&self) -> u32 {
         self.sizes.denied_sets

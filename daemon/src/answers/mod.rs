@@ -25,7 +25,8 @@ use transport::{
     cache::{self, CacheMemory, Key, KeyWords, Kind, WAYS, first_of_set, stamps_of},
     fact::{FACT_WORDS, Fact, FactWriter},
     generation::{self, Stamp},
-    layout::CacheCounters,
+    layout::{CacheCounters, GENERATIONS},
+    transform::Transform,
 };
 use word_pool::WordPool;
 
@@ -187,6 +188,22 @@ impl Answers {
         }
     }
 
+    /// A change of everything begins: no fact is true, and none is made, until the value is dropped.
+    pub fn change_all(&self) -> ChangeOfAll<'_> {
+        for index in 0..GENERATIONS as u32 {
+            generation::begin_change(&*self.memory, index);
+        }
+        ChangeOfAll(self)
+    }
+
+    /// Puts a transformation where the programs find it by its number; to be called while
+    /// [everything changes](Self::change_all).
+    pub fn transform(&self, number: u32, transform: &Transform) {
+        if let Some(place) = self.memory.transform(number) {
+            place.store(transform);
+        }
+    }
+
     /// A change of these inodes, as far as they are on the device, begins; it ends when the value is
     /// dropped.
     pub fn change(&self, inodes: impl IntoIterator<Item = (u64, u64)>) -> Change<'_> {
@@ -239,6 +256,19 @@ impl Change<'_> {
             *place = index;
             self.len += 1;
             generation::begin_change(&*self.answers.memory, index);
+        }
+    }
+}
+
+/// A change of everything under way.
+#[derive(Debug)]
+#[must_use = "the change ends when this is dropped"]
+pub struct ChangeOfAll<'a>(&'a Answers);
+
+impl Drop for ChangeOfAll<'_> {
+    fn drop(&mut self) {
+        for index in 0..GENERATIONS as u32 {
+            generation::end_change(&*self.0.memory, index);
         }
     }
 }

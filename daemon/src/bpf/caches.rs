@@ -13,6 +13,7 @@ use transport::{
     layout::CacheCounters,
     memory::{GenerationMemory, Memory},
     sync::{GenerationWord, LookupWord},
+    transform::SharedTransform,
 };
 
 /// How large the caches of a mount are.
@@ -72,6 +73,7 @@ pub struct CacheMaps {
     facts: SharedArray<Fact>,
     denied: SharedArray<Fact>,
     lookups: SharedArray<LookupWord>,
+    transforms: SharedArray<SharedTransform>,
     shared: Arc<SharedMemory>,
 }
 
@@ -93,6 +95,7 @@ impl CacheMaps {
             facts: SharedArray::new(map("FACTS"))?,
             denied: SharedArray::new(map("DENIED"))?,
             lookups: SharedArray::new(map("LOOKUPS"))?,
+            transforms: SharedArray::new(map("TRANSFORMS"))?,
             shared,
         })
     }
@@ -119,6 +122,10 @@ impl CacheMemory for CacheMaps {
 
     fn renews(&self) -> bool {
         self.sizes.renews
+    }
+
+    fn transform(&self, number: u32) -> Option<&SharedTransform> {
+        self.transforms.get(number)
     }
 
     fn denied_sets(&self) -> u32 {

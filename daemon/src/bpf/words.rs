@@ -19,6 +19,7 @@ use transport::{
     memory::GenerationMemory,
     rules::RuleBook,
     sync::{GenerationWord, LookupWord},
+    transform::SharedTransform,
 };
 
 use crate::error::{Error, Result};
@@ -40,6 +41,8 @@ unsafe impl SharedElement for LookupWord {}
 unsafe impl SharedElement for Fact {}
 // SAFETY: atomics of 8 bytes.
 unsafe impl SharedElement for RuleBook {}
+// SAFETY: atomics of 8 bytes, 256 bytes aligned to 64.
+unsafe impl SharedElement for SharedTransform {}
 
 /// The elements of an array map with `BPF_F_MMAPABLE`, mapped to be read and written.
 pub struct SharedArray<T> {

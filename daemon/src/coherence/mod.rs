@@ -44,6 +44,8 @@ const MAPPED: Duration = Duration::from_secs(1);
 
 /// As the counters have it that coherent was asked for, and no source of changes is proven.
 pub const UNPROVEN: u32 = u32::MAX;
+/// How long is waited for everything to be revoked: a request that holds a lock may take as long.
+const REVOKED: Duration = Duration::from_secs(10);
 
 /// Where reports of changes come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,6 +183,16 @@ impl Coherence {
     /// again.
     pub fn doubt(&self, parent: u64, name: &[u8]) {
         self.wake.push(parent, name);
+    }
+
+    /// Revokes all that the kernel was told, because it is shown otherwise from now on. To be waited for only
+    /// by a thread that serves no requests, and not after the mount has ended.
+    pub fn revoke_everything(&self, wait: bool) {
+        let done = self.wake.everything();
+        if wait && self.listening.load(Ordering::Acquire) {
+            // Hung up: the mount has ended, and nothing is believed.
+            let _ = done.recv_timeout(REVOKED);
+        }
     }
 
     /// The mount has ended.

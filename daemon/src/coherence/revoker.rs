@@ -30,7 +30,11 @@ use std::{
     collections::HashSet,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::Ordering,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::Duration,
 };
@@ -87,6 +91,8 @@ pub struct Wake {
 #[derive(Default, Debug)]
 struct Messages {
     doubts: Vec<(u64, Vec<u8>)>,
+    /// Everything is to be revoked; these wait for it.
+    everything: Vec<Sender<()>>,
     stop: bool,
 }
 
@@ -102,6 +108,13 @@ impl Wake {
 
     pub(super) fn push(&self, parent: u64, name: &[u8]) {
         self.tell(|told| told.doubts.push((parent, name.to_vec())));
+    }
+
+    /// Everything is to be revoked; what is returned hears when it is.
+    pub(super) fn everything(&self) -> Receiver<()> {
+        let (done, waits) = channel();
+        self.tell(|told| told.everything.push(done));
+        waits
     }
 
     pub(super) fn stop(&self) {
@@ -182,6 +195,8 @@ struct Batch {
     indices: HashSet<u32>,
     names: HashSet<(u64, Vec<u8>)>,
     everything: bool,
+    /// Reports were lost.
+    overflow: bool,
 }
 
 impl Batch {
@@ -200,6 +215,7 @@ impl Revoker {
             }
             let mut batch = Batch::default();
             batch.names.extend(messages.doubts);
+            batch.everything = !messages.everything.is_empty();
             self.collect(&mut batch);
             if batch.is_empty() {
                 // Others are at work elsewhere on the file system: not a wake-up for each of them.
@@ -210,6 +226,10 @@ impl Revoker {
             if catch_unwind(revoke).is_err() {
                 tracing::error!("panic while caches were revoked; all of them are");
                 self.everything();
+            }
+            for waits in messages.everything {
+                // Nobody may wait any more.
+                let _ = waits.send(());
             }
         }
     }
@@ -228,14 +248,14 @@ impl Revoker {
         loop {
             let events = self.feed.listener.read().unwrap_or_else(|errno| {
                 tracing::error!(%errno, "cannot read what fanotify reports");
-                batch.everything = true;
+                batch.overflow = true;
                 Vec::new()
             });
             if events.is_empty() {
                 break;
             }
             for event in events {
-                batch.everything |= event.is_overflow();
+                batch.overflow |= event.is_overflow();
                 if event.process != self.own {
                     self.collect_event(batch, event);
                 }
@@ -250,8 +270,12 @@ impl Revoker {
             }
         }
         let lost = self.coherence.counters().get().lost.get();
-        batch.everything |= lost != self.lost;
+        batch.overflow |= lost != self.lost;
         self.lost = lost;
+        if batch.overflow {
+            self.coherence.counters().get().overflows.add(1);
+            batch.everything = true;
+        }
     }
 
     fn collect_event(&self, batch: &mut Batch, event: Event) {
@@ -292,8 +316,7 @@ impl Revoker {
 
     fn everything(&self) {
         let counters = self.coherence.counters().get();
-        counters.overflows.add(1);
-        tracing::debug!("reports of changes were lost: everything is revoked");
+        tracing::debug!("everything is revoked");
         counters.notifications.add(1);
         if let Err(errno) = self.device.notify_inc_epoch() {
             tracing::error!(%errno, "names cannot be revoked");

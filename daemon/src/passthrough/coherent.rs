@@ -52,6 +52,9 @@ impl Passthrough {
     /// How long attributes are valid that were looked at after the inode was
     /// [watched](Self::watch).
     pub(super) fn attr_validity(&self, inode: &Inode) -> Duration {
+        if let Some(validity) = self.validity_by_rule(inode) {
+            return validity;
+        }
         match &self.coherence {
             Some(coherence) => {
                 let is_regular = inode.kind() == FileType::RegularFile;
@@ -63,10 +66,10 @@ impl Passthrough {
 
     /// How long attributes are valid in a reply that the kernel takes as newest, whatever it was told
     /// meanwhile: to SETATTR and to LINK (`fuse_do_setattr`, `create_new_entry`, fs/fuse/dir.c).
-    pub(super) fn overtaking_attr_validity(&self) -> Duration {
+    pub(super) fn overtaking_attr_validity(&self, inode: &Inode) -> Duration {
         match &self.coherence {
             Some(_) => Duration::ZERO,
-            None => self.ttl(),
+            None => self.attr_validity(inode),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Passthrough,
+    creds::Caller,
     open_file::{CHANGEABLE, OpenFile},
     privileges::changing,
 };
@@ -55,7 +56,10 @@ impl Passthrough {
             exchange.write_to(file, request.offset, request.size as usize)?
         } else {
             open.follow(flags)?;
-            let count = write_as_caller(thread, exchange, &open, &request)?;
+            let count = {
+                let caller = self.caller_about(exchange.header());
+                write_as_caller(thread, exchange, &caller, &open, &request)?
+            };
             make_durable(&open, request.flags)?;
             count
         };
@@ -90,11 +94,11 @@ fn access(mode: OFlags, flags: u32) -> OFlags {
 fn write_as_caller(
     thread: &mut ServeThread,
     exchange: &mut (dyn Exchange + '_),
+    caller: &Caller,
     open: &OpenFile,
     request: &WriteIn,
 ) -> Result<usize, Errno> {
     let keeps = !request.write_flags.contains(WriteFlags::KILL_SUIDGID);
-    let caller = exchange.header();
     let _acting = changing(&mut thread.creds, caller, keeps, open.as_fd())?;
     exchange.write_to(open.as_fd(), request.offset, request.size as usize)
 }

@@ -1,6 +1,11 @@
 //! LSEEK, FALLOCATE, COPY_FILE_RANGE: where a file has data, and moving it about.
 
-use super::{Passthrough, creds::ActingAs, open_file::OpenFile, privileges::changing};
+use super::{
+    Passthrough,
+    creds::{ActingAs, Caller},
+    open_file::OpenFile,
+    privileges::changing,
+};
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
 use std::os::fd::AsFd;
@@ -42,7 +47,8 @@ impl Passthrough {
         let request: FallocateIn = exchange.arg()?;
         let nodeid = exchange.header().nodeid;
         let open = self.open_file(nodeid, request.fh, OFlags::WRONLY)?;
-        let _acting = changing_as_caller(thread, exchange.header(), &open)?;
+        let caller = self.caller_about(exchange.header());
+        let _acting = changing_as_caller(thread, &caller, &open)?;
         let mode = FallocateFlags::from_bits_retain(request.mode);
         rustix::fs::fallocate(&*open, mode, request.offset, request.length)?;
         Ok(Body::Empty)
@@ -61,7 +67,13 @@ impl Passthrough {
         if request.flags != 0 {
             return Err(Errno::INVAL);
         }
-        let acting = changing_as_caller(thread, exchange.header(), &target)?;
+        // By the rules of what is changed.
+        let about = InHeader {
+            nodeid: request.nodeid_out,
+            ..*exchange.header()
+        };
+        let caller = self.caller_about(&about);
+        let acting = changing_as_caller(thread, &caller, &target)?;
         let (mut from, mut to) = (request.off_in, request.off_out);
         let len = request.len.min(COPY_MAX) as usize;
         let copied =
@@ -84,8 +96,8 @@ impl Passthrough {
 /// CAP_FSETID: root is taken to have it, and nobody else.
 fn changing_as_caller<'a>(
     thread: &'a mut ServeThread,
-    caller: &InHeader,
+    caller: &Caller,
     open: &OpenFile,
 ) -> Result<Option<ActingAs<'a>>, Errno> {
-    changing(&mut thread.creds, caller, caller.uid == 0, open.as_fd())
+    changing(&mut thread.creds, caller, caller.is_root, open.as_fd())
 }

@@ -70,7 +70,8 @@ impl Passthrough {
     /// Whether a kernel program makes the fact of this kind anew from the reply that is about to be
     /// given.
     pub(super) fn is_renewed(&self, inode: &Inode, kind: Kind) -> bool {
-        let answers = self.answers_about(inode);
+        // What is shown by a transformation is not what a fact says.
+        let answers = self.answers_about(inode).filter(|_| inode.shown_by() == 0);
         answers.is_some_and(|answers| answers.is_renewed(&key(kind, inode.nodeid(), &[])))
     }
 
@@ -82,7 +83,8 @@ impl Passthrough {
         if !inode.matches(stat) {
             return;
         }
-        let out = attr::attr_out(self.attr(inode, stat), self.attr_validity(inode));
+        let mut out = attr::attr_out(self.attr(inode, stat), self.attr_validity(inode));
+        out.dummy = inode.shown_by();
         let body = bytemuck::bytes_of(&out);
         let key = key(Kind::Attr, inode.nodeid(), &[]);
         answers.fill(&key, stamps, body, body.len() as u32);
@@ -93,7 +95,8 @@ impl Passthrough {
         let (Some(answers), Some(stamps)) = (self.answers_about(inode), stamps) else {
             return;
         };
-        let out = attr::statx_out(inode, stat, self.attr_validity(inode));
+        let mut out = attr::statx_out(inode, stat, self.attr_validity(inode));
+        out.flags = inode.shown_by();
         let (body, reserved) = bytemuck::bytes_of(&out).split_at(STATX_WORDS * 8);
         if !inode.matches(stat) || reserved.iter().any(|byte| *byte != 0) {
             return;

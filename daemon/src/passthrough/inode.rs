@@ -7,7 +7,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -53,6 +53,10 @@ pub struct Inode {
     counted_in: AtomicU64,
     /// Whether its last open was for reading alone.
     pub(super) was_read: AtomicBool,
+    /// The nodeid of the directory that it was found in last; 0: of none yet.
+    parent: AtomicU64,
+    /// See [`shown_by`](Self::shown_by).
+    shown_by: AtomicU32,
     /// Set when the descriptor is used, cleared when the cache's hand passes.
     pub(super) fd_used: AtomicBool,
 }
@@ -121,6 +125,8 @@ impl Inode {
             fd: Mutex::new(fd),
             counted_in: AtomicU64::new(0),
             was_read: AtomicBool::new(false),
+            parent: AtomicU64::new(0),
+            shown_by: AtomicU32::new(0),
             fd_used: AtomicBool::new(false),
         }
     }
@@ -199,6 +205,26 @@ impl Inode {
             (Identity::Handle { handle, .. }, Some(mount)) => Some(handle.open(mount, flags)),
             _ => None,
         }
+    }
+
+    /// The nodeid of the directory that it was found in last, by a look-up or because it was made or moved
+    /// there; 0 if there was none.
+    pub(super) fn parent(&self) -> u64 {
+        self.parent.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_parent(&self, nodeid: u64) {
+        self.parent.store(nodeid, Ordering::Release);
+    }
+
+    /// The number of the transformation that it is shown by; 0 for none. It and what the number means change
+    /// under the lock of [`Transforms`](crate::transform::Transforms).
+    pub(super) fn shown_by(&self) -> u32 {
+        self.shown_by.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_shown_by(&self, number: u32) {
+        self.shown_by.store(number, Ordering::Release);
     }
 
     /// Where the kernel programs count its look-ups.

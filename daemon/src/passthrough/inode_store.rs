@@ -271,6 +271,16 @@ impl InodeStore {
         self.by_nodeid.iter().map(len).sum()
     }
 
+    /// All inodes there are at the moment, the root included.
+    pub fn all(&self) -> Vec<Arc<Inode>> {
+        let mut all = Vec::new();
+        for shard in &self.by_nodeid {
+            let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+            all.extend(shard.values().map(Arc::clone));
+        }
+        all
+    }
+
     /// Forgets everything but the root.
     pub fn clear(&self) {
         for shard in &self.by_identity {

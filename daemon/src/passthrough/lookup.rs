@@ -120,6 +120,19 @@ impl Passthrough {
         name: &CStr,
         keep: Keep,
     ) -> Result<Found, Errno> {
+        let found = self.find_unplaced(parent, dir, name, keep)?;
+        self.place(&found.inode, parent);
+        Ok(found)
+    }
+
+    /// The same without taking note of where it was found.
+    fn find_unplaced(
+        &self,
+        parent: &Inode,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+        keep: Keep,
+    ) -> Result<Found, Errno> {
         if self.lower.is_private_tree()
             && let Some((identity, mount)) = self.identity_of_name(dir, name)?
         {
@@ -165,7 +178,9 @@ impl Passthrough {
         if child.nodeid() == ROOT_ID || !self.lower.is_private_tree() {
             return Err(Errno::STALE);
         }
-        self.find_in(self.inodes.root(), dir, c"..", Keep::Cached)
+        let found = self.find_unplaced(self.inodes.root(), dir, c"..", Keep::Cached)?;
+        self.place_upwards(&found.inode);
+        Ok(found)
     }
 
     /// The reply for an inode that was just made and opened: `fd` is of it. Its lookup is counted;
@@ -190,6 +205,7 @@ impl Passthrough {
             };
             Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
+        self.place(&inode, parent);
         let stat = self.look_again(parent, &inode, fd, stat)?;
         Ok(self.entry(&Found {
             inode,
@@ -203,7 +219,9 @@ impl Passthrough {
         let attr = self.attr(&found.inode, &found.stat);
         let inode = &found.inode;
         let name_ttl = self.name_validity(inode.device());
-        attr::entry_out(inode.nodeid(), attr, name_ttl, self.attr_validity(inode))
+        let mut out = attr::entry_out(inode.nodeid(), attr, name_ttl, self.attr_validity(inode));
+        self.show_entry(inode, &mut out);
+        out
     }
 
     /// The attributes of `inode` as the kernel is told them.
@@ -289,6 +307,17 @@ impl Passthrough {
             .get(id)
             .filter(|mount| mount.handle_fd().is_some());
         Ok(mount.map(|mount| (Identity::Handle { mount: id, handle }, mount)))
+    }
+
+    /// The same where mounts are not known by their handles.
+    pub(super) fn identity_by_opening(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+    ) -> Option<(Identity, Arc<LowerMount>)> {
+        let fd = self.lower.open_name(dir, name).ok()?;
+        let (identity, mount, _) = self.identify(fd.as_fd()).ok()?;
+        Some((identity, mount))
     }
 
     /// The inode of `fd`, an `O_PATH` descriptor of what is `identified`, its lookup counted.

@@ -2,6 +2,7 @@
 
 use super::{
     Passthrough, attr,
+    creds::Caller,
     facts::Stamps,
     inode::Inode,
     privileges::{changing, has_suid_or_sgid, sgid_group, supplementary},
@@ -22,9 +23,7 @@ use std::{
 };
 use transport::{
     cache::Kind,
-    wire::{
-        AccessIn, GetattrFlags, GetattrIn, InHeader, SetattrIn, SetattrValid, StatfsOut, StatxIn,
-    },
+    wire::{AccessIn, GetattrFlags, GetattrIn, SetattrIn, SetattrValid, StatfsOut, StatxIn},
 };
 
 impl Passthrough {
@@ -53,8 +52,9 @@ impl Passthrough {
         if !self.is_renewed(&inode, Kind::Statx) {
             self.fill_statx(&inode, stamps, &stat);
         }
-        let ttl = self.attr_validity(&inode);
-        exchange.reply(&attr::statx_out(&inode, &stat, ttl))
+        let mut out = attr::statx_out(&inode, &stat, self.attr_validity(&inode));
+        self.show_statx(&inode, &mut out);
+        exchange.reply(&out)
     }
 
     /// SETATTR. What comes in one request is done in the order in which nothing undoes another:
@@ -68,6 +68,7 @@ impl Passthrough {
         let header = *exchange.header();
         let valid = arg.valid;
         let inode = self.inode(header.nodeid)?;
+        let caller = self.caller(&header, &inode);
         let open = valid
             .contains(SetattrValid::FH)
             .then(|| self.open_file_if_any(arg.fh))
@@ -84,22 +85,23 @@ impl Passthrough {
         };
         let after_capabilities = self.writers.take(&header);
         if valid.intersects(SetattrValid::UID | SetattrValid::GID) {
-            change_owner(thread, &header, fd, &arg)?;
+            change_owner(thread, &caller, fd, &arg)?;
         } else if is_of_nothing(valid) && !after_capabilities {
             let stat = self.lower.stat_fd(fd)?;
             let clears =
                 inode.kind() != FileType::Directory && has_suid_or_sgid(stat.stx_mode.into());
-            if !clears || header.uid == 0 || header.uid == stat.stx_uid {
-                change_owner(thread, &header, fd, &arg)?;
+            if !clears || caller.is_root || caller.uid == stat.stx_uid {
+                change_owner(thread, &caller, fd, &arg)?;
             }
         }
         if valid.contains(SetattrValid::MODE) {
             thread.creds.with_fsetid()?;
-            chmod(fd, arg.mode & 0o7777)?;
+            let mode = self.mode_below(&inode, arg.mode & 0o7777, fd)?;
+            chmod(fd, mode)?;
         }
         if valid.contains(SetattrValid::SIZE) {
             let keeps = !valid.contains(SetattrValid::KILL_SUIDGID);
-            let _acting = changing(&mut thread.creds, &header, keeps, fd)?;
+            let _acting = changing(&mut thread.creds, &caller, keeps, fd)?;
             match &open {
                 Some(open) => retry_on_intr(|| rustix::fs::ftruncate(open, arg.size))?,
                 // By name, not by a descriptor: to the same length truncate(2) leaves the times alone
@@ -111,8 +113,10 @@ impl Passthrough {
             rustix::fs::utimensat(fd, c"", &timestamps(&arg), AtFlags::EMPTY_PATH)?;
         }
         let stat = self.lower.stat_fd(fd)?;
-        let ttl = self.overtaking_attr_validity();
-        exchange.reply(&attr::attr_out(self.attr(&inode, &stat), ttl))
+        let ttl = self.overtaking_attr_validity(&inode);
+        let mut out = attr::attr_out(self.attr(&inode, &stat), ttl);
+        self.show_attr(&inode, &mut out);
+        exchange.reply(&out)
     }
 
     /// ACCESS: only without `default_permissions`, and then only the user who mounted is let in.
@@ -125,8 +129,9 @@ impl Passthrough {
         let inode = self.inode(exchange.header().nodeid)?;
         let fd = self.path_fd(&inode)?;
         let access = AccessFlags::from_bits(mask as i32).ok_or(Errno::INVAL)?;
-        let mut acting = thread.creds.act_as(exchange.header(), 0, &[])?;
-        if exchange.header().uid != 0 {
+        let caller = self.caller(exchange.header(), &inode);
+        let mut acting = thread.creds.act_as(&caller, 0, &[])?;
+        if !caller.is_root {
             acting.without_overrides()?;
         }
         // By the credentials of now, of the descriptor itself (faccessat2(2)).
@@ -183,7 +188,9 @@ impl Passthrough {
     }
 
     fn attr_out(&self, inode: &Inode, stat: &Statx) -> transport::wire::AttrOut {
-        attr::attr_out(self.attr(inode, stat), self.attr_validity(inode))
+        let mut out = attr::attr_out(self.attr(inode, stat), self.attr_validity(inode));
+        self.show_attr(inode, &mut out);
+        out
     }
 }
 
@@ -209,7 +216,7 @@ fn is_of_nothing(valid: SetattrValid) -> bool {
 /// in the file's group, others do not (`setattr_should_drop_sgid`, fs/attr.c).
 fn change_owner(
     thread: &mut ServeThread,
-    caller: &InHeader,
+    caller: &Caller,
     fd: BorrowedFd<'_>,
     arg: &SetattrIn,
 ) -> Result<(), Errno> {
@@ -218,11 +225,13 @@ fn change_owner(
         true => Ok(Some(id)),
         false => Ok(None),
     };
-    let uid = given(SetattrValid::UID, arg.uid)?.map(Uid::from_raw);
-    let gid = given(SetattrValid::GID, arg.gid)?.map(Gid::from_raw);
+    let uid = given(SetattrValid::UID, arg.uid)?.map(|uid| caller.user_below(uid));
+    let uid = uid.transpose()?.map(Uid::from_raw);
+    let gid = given(SetattrValid::GID, arg.gid)?.map(|gid| caller.group_below(gid));
+    let gid = gid.transpose()?.map(Gid::from_raw);
     let stat = rustix::fs::statat(fd, c"", AtFlags::EMPTY_PATH)?;
     let mut groups = Vec::new();
-    if caller.uid != 0 && sgid_group(stat.st_mode, stat.st_gid).is_some() {
+    if !caller.is_root && sgid_group(stat.st_mode, stat.st_gid).is_some() {
         // The lower file system asks of the old group and of the new one.
         let asked = [stat.st_gid, gid.map_or(stat.st_gid, Gid::as_raw)];
         groups = supplementary(caller, &asked);

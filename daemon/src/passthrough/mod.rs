@@ -17,6 +17,7 @@
 //! | `flock` | ranges of bytes as fcntl(2) has them |
 //! | [`lock_table`], [`lock_ranges`], [`lock_request`] | locks of fcntl(2) |
 //! | `privileges` | what a caller may keep: suid, sgid and capabilities of files it changes |
+//! | `shown` | how inodes are shown: transformations on replies and requests |
 //! | `openless` | files without OPEN (`--no-open`) |
 //! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
 //! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
@@ -71,6 +72,7 @@ mod openless;
 mod privileges;
 pub mod proc_fd;
 mod reread;
+mod shown;
 mod sync;
 pub mod sys;
 #[cfg(test)]
@@ -84,6 +86,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     fuse::{Answer, Backing, Device, Errno, Exchange, FileSystem, Negotiated, ServeThread},
+    transform::Transforms,
 };
 use backing_table::BackingTable;
 use fd_cache::FdCache;
@@ -118,6 +121,8 @@ pub struct Passthrough {
     writers: privileges::Writers,
     answers: OnceLock<Arc<Answers>>,
     coherence: Option<Arc<Coherence>>,
+    transforms: Transforms,
+    device: OnceLock<Device>,
 }
 
 impl Passthrough {
@@ -154,6 +159,8 @@ impl Passthrough {
             writers: privileges::Writers::default(),
             answers: OnceLock::new(),
             coherence: None,
+            transforms: Transforms::default(),
+            device: OnceLock::new(),
         })
     }
 
@@ -340,6 +347,8 @@ impl FileSystem for Passthrough {
     }
 
     fn mounted(self: Arc<Self>, device: &Device, changes: Option<Changes>) -> Result<()> {
+        // Called once.
+        let _ = self.device.set(device.clone());
         match self.coherence.clone() {
             Some(coherence) => coherence::revoker::start(&coherence, device.clone(), self, changes),
             None => Ok(()),

@@ -126,9 +126,10 @@ impl Passthrough {
             }
             result => result?,
         }
+        self.place(&inode, &parent);
         // Not by its name, of which somebody may have made another file since.
         let found = self.find_itself(&inode, old.as_fd())?;
-        let ttl = self.overtaking_attr_validity();
+        let ttl = self.overtaking_attr_validity(&inode);
         exchange.reply(&EntryOut {
             attr_valid: ttl.as_secs(),
             attr_valid_nsec: ttl.subsec_nanos(),
@@ -154,9 +155,10 @@ impl Passthrough {
         let dir = self.path_fd(&parent)?;
         let mut rest = without_extensions(exchange.header(), exchange.payload())?;
         let name = take_name(&mut rest)?;
-        let groups = groups(exchange)?;
         {
-            let _acting = thread.creds.act_as(exchange.header(), umask, &groups)?;
+            let caller = self.caller(exchange.header(), &parent);
+            let groups = caller.groups_below(&groups(exchange)?);
+            let _acting = thread.creds.act_as(&caller, umask, &groups)?;
             make(exchange, dir.as_fd(), name)?;
         }
         let found = self.find_in(&parent, dir.as_fd(), name, Keep::Cached)?;
@@ -174,8 +176,10 @@ impl Passthrough {
         newdir: u64,
         flags: RenameFlags,
     ) -> Answer {
-        let from = self.path_fd(&self.inode(exchange.header().nodeid)?)?;
-        let to = self.path_fd(&self.inode(newdir)?)?;
+        let parent = self.inode(exchange.header().nodeid)?;
+        let from = self.path_fd(&parent)?;
+        let new_parent = self.inode(newdir)?;
+        let to = self.path_fd(&new_parent)?;
         let mut rest = without_extensions(exchange.header(), exchange.payload())?;
         let old = take_name(&mut rest)?;
         let new = take_name(&mut rest)?;
@@ -187,13 +191,33 @@ impl Passthrough {
         };
         if flags.contains(RenameFlags::WHITEOUT) {
             // The whiteout is made, and so belongs to the caller.
-            let _acting = thread.creds.act_as(exchange.header(), 0, &[])?;
+            let caller = self.caller(exchange.header(), &parent);
+            let _acting = thread.creds.act_as(&caller, 0, &[])?;
             rustix::fs::renameat_with(&*from, old, &*to, new, flags)?;
         } else {
             rustix::fs::renameat_with(&*from, old, &*to, new, flags)?;
         }
         self.keep_unlinked(victim);
+        if parent.nodeid() != newdir {
+            self.place_known(&new_parent, to.as_fd(), new);
+            if flags.contains(RenameFlags::EXCHANGE) {
+                self.place_known(&parent, from.as_fd(), old);
+            }
+        }
         Ok(Body::Empty)
+    }
+
+    /// Takes note that what the kernel knows as `name` lies in `directory` now.
+    fn place_known(&self, directory: &Inode, dir: BorrowedFd<'_>, name: &CStr) {
+        let inode = match self.lower.is_private_tree() {
+            true => self.identity_of_name(dir, name).ok().flatten(),
+            false => self.identity_by_opening(dir, name),
+        };
+        if let Some((identity, _)) = inode
+            && let Some(inode) = self.inodes.peek(&identity)
+        {
+            self.place(&inode, directory);
+        }
     }
 
     /// The inode of `name` if the kernel knows it and only a handle leads to it, with a descriptor

@@ -36,7 +36,8 @@ impl Passthrough {
         let file = if flags.contains(OFlags::TRUNC) {
             let keeps = !open_flags.contains(OpenInFlags::KILL_SUIDGID);
             let path_fd = self.path_fd(&inode)?;
-            let _acting = changing(&mut thread.creds, exchange.header(), keeps, path_fd.as_fd())?;
+            let caller = self.caller(exchange.header(), &inode);
+            let _acting = changing(&mut thread.creds, &caller, keeps, path_fd.as_fd())?;
             self.reopen(&inode, flags)?
         } else {
             self.reopen(&inode, flags)?
@@ -63,10 +64,9 @@ impl Passthrough {
         let file = {
             let name = names::only_name(exchange)?;
             let dir = self.path_fd(&parent)?;
-            let groups = names::groups(exchange)?;
-            let _acting = thread
-                .creds
-                .act_as(exchange.header(), request.umask, &groups)?;
+            let caller = self.caller(exchange.header(), &parent);
+            let groups = caller.groups_below(&names::groups(exchange)?);
+            let _acting = thread.creds.act_as(&caller, request.umask, &groups)?;
             let new = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
             let mode = creation_mode(&request);
             self.retry_on_emfile(|| rustix::fs::openat(&dir, name, new, mode))
@@ -92,10 +92,9 @@ impl Passthrough {
         let flags = lower_flags(request.flags, self.writes_back());
         let file = {
             let dir = self.path_fd(&parent)?;
-            let groups = names::groups(exchange)?;
-            let _acting = thread
-                .creds
-                .act_as(exchange.header(), request.umask, &groups)?;
+            let caller = self.caller(exchange.header(), &parent);
+            let groups = caller.groups_below(&names::groups(exchange)?);
+            let _acting = thread.creds.act_as(&caller, request.umask, &groups)?;
             let new = flags | OFlags::TMPFILE | never_named;
             let mode = creation_mode(&request);
             self.retry_on_emfile(|| rustix::fs::openat(&dir, c".", new, mode))?

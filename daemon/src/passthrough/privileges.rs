@@ -8,7 +8,8 @@
 
 use super::{
     Passthrough,
-    creds::{ActingAs, ThreadCreds},
+    creds::{ActingAs, Caller, ThreadCreds},
+    inode::Inode,
 };
 use crate::fuse::Errno;
 use nix::{
@@ -42,7 +43,7 @@ pub(super) fn has_suid_or_sgid(mode: u32) -> bool {
 /// Those of [`ThreadCreds::act_as`] and fstat(2).
 pub(super) fn changing<'a>(
     creds: &'a mut ThreadCreds,
-    caller: &InHeader,
+    caller: &Caller,
     keeps: bool,
     fd: BorrowedFd<'_>,
 ) -> Result<Option<ActingAs<'a>>, Errno> {
@@ -60,9 +61,9 @@ pub(super) fn changing<'a>(
     Ok(Some(acting))
 }
 
-/// Those of `groups` that the caller is in by a supplementary group. A caller that cannot be seen
-/// from here is in none.
-pub(super) fn supplementary(caller: &InHeader, groups: &[u32]) -> Vec<u32> {
+/// Those of `groups`, numbers of the lower file system, that the caller is in by a supplementary group.
+/// A caller that cannot be seen from here is in none.
+pub(super) fn supplementary(caller: &Caller, groups: &[u32]) -> Vec<u32> {
     let elsewhere = |group: &&u32| **group != caller.gid;
     if !groups.iter().any(|group| elsewhere(&group)) {
         return Vec::new();
@@ -74,7 +75,7 @@ pub(super) fn supplementary(caller: &InHeader, groups: &[u32]) -> Vec<u32> {
     let has: Vec<u32> = line
         .unwrap_or_default()
         .split_whitespace()
-        .filter_map(|group| group.parse().ok())
+        .filter_map(|group| caller.group_below(group.parse().ok()?).ok())
         .collect();
     let groups = groups.iter().filter(elsewhere);
     groups
@@ -142,20 +143,22 @@ impl Passthrough {
     pub(super) fn check_capability_removal(
         &self,
         creds: &mut ThreadCreds,
-        caller: &InHeader,
+        header: &InHeader,
+        inode: &Inode,
         fd: BorrowedFd<'_>,
     ) -> Result<(), Errno> {
-        if caller.uid == 0 {
-            self.writers.note(caller);
+        if header.uid == 0 {
+            self.writers.note(header);
             return Ok(());
         }
+        let caller = &self.caller(header, inode);
         let stat = self.lower.stat_fd(fd)?;
         if caller.uid == stat.stx_uid || !has_suid_or_sgid(stat.stx_mode.into()) {
             return Ok(());
         }
         let writes = |flags: OFlags| flags & OFlags::ACCMODE != OFlags::RDONLY;
         let is_open = |open: &super::open_file::OpenFile| {
-            open.nodeid() == caller.nodeid && writes(open.flags())
+            open.nodeid() == header.nodeid && writes(open.flags())
         };
         if self.config.no_open || self.files.any(is_open) {
             return Ok(());
@@ -183,17 +186,18 @@ mod tests {
 
     #[test]
     fn groups_are_those_of_the_calling_thread() {
-        let caller = InHeader {
+        let header = InHeader {
             pid: std::process::id(),
             gid: 12345,
             ..InHeader::default()
         };
+        let caller = Caller::new(&header, None);
         let mine = rustix::process::getgroups().unwrap();
         let mut mine: Vec<u32> = mine.iter().map(|gid| gid.as_raw()).collect();
         mine.retain(|gid| *gid != caller.gid);
         assert_eq!(supplementary(&caller, &mine), mine);
         assert!(supplementary(&caller, &[12345, u32::MAX - 1]).is_empty());
-        let gone = InHeader { pid: 0, ..caller };
+        let gone = Caller::new(&InHeader { pid: 0, ..header }, None);
         assert!(supplementary(&gone, &[1]).is_empty());
     }
 

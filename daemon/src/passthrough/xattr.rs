@@ -37,7 +37,15 @@ impl Passthrough {
         });
         // Who removed capabilities from this inode is to be told from who asks for them: the request
         // is not to pass the daemon by.
-        if name != CAPABILITY || !self.writers.concern(inode.nodeid()) {
+        let is_acl = self.shows_xattr(&inode, name);
+        if let Ok(Body::Out(len)) = answer
+            && is_acl
+            && size > 0
+        {
+            let value = exchange.out().get_mut(..len).unwrap_or_default();
+            self.show_xattr(&inode, name, value);
+        }
+        if !is_acl && (name != CAPABILITY || !self.writers.concern(inode.nodeid())) {
             match answer {
                 Ok(Body::Out(len)) if size > 0 => {
                     self.fill_xattr(&inode, stamps, name, exchange.out().get(..len));
@@ -104,12 +112,15 @@ impl Passthrough {
         let name = names::take_string(&mut rest)?;
         let value = rest.get(..request.size as usize).ok_or(Errno::IO)?;
         let flags = XattrFlags::from_bits_retain(request.flags);
+        let mapped = self.xattr_below(&inode, name, value, fd.as_fd())?;
+        let value = mapped.as_deref().unwrap_or(value);
         let set = || rustix::fs::setxattr(path.as_c_str(), name, value, flags);
         if request
             .setxattr_flags
             .contains(SetxattrFlags::ACL_KILL_SGID)
         {
-            let mut acting = thread.creds.act_as(exchange.header(), 0, &[])?;
+            let caller = self.caller(exchange.header(), &inode);
+            let mut acting = thread.creds.act_as(&caller, 0, &[])?;
             acting.without_fsetid()?;
             set()?;
         } else {
@@ -130,7 +141,7 @@ impl Passthrough {
         let fd = self.path_fd(&inode)?;
         if name == CAPABILITY {
             let caller = exchange.header();
-            self.check_capability_removal(&mut thread.creds, caller, fd.as_fd())?;
+            self.check_capability_removal(&mut thread.creds, caller, &inode, fd.as_fd())?;
         }
         rustix::fs::removexattr(proc_fd::path(fd.as_fd()).as_c_str(), name)?;
         Ok(Body::Empty)

@@ -37,6 +37,9 @@ pub fn transform(bytes: &[u8]) {
     transform.gid[..gid.len()].copy_from_slice(&gid);
     let shared = SharedTransform::blank();
     shared.store(&transform);
+    let validity = (transform.valid, transform.valid_nsec);
+    let is_given = transform.has_validity != 0;
+    assert_eq!(shared.validity(), is_given.then_some(validity));
     for id in (0..SMALL).chain(u32::MAX - 3..=u32::MAX) {
         both_ways(&transform, &shared, &users, Id::User, id);
         both_ways(&transform, &shared, &groups, Id::Group, id);
@@ -115,40 +118,26 @@ fn replies(input: &mut Input<'_>, transform: &Transform, shared: &SharedTransfor
 
     let mut entry: EntryOut = bytemuck::pod_read_unaligned(&bytes[..size_of::<EntryOut>()]);
     let mut words: [u64; 16] = bytemuck::cast(entry);
-    show(shared, &Places::ENTRY, &mut words[..]);
+    apply(shared, &Places::ENTRY, &mut words[..]);
     entry.attr = attr(entry.attr);
-    if let Some(validity) = transform.validity() {
-        (entry.attr_valid, entry.attr_valid_nsec) = validity;
-    }
     assert_eq!(entry, bytemuck::cast(words));
 
     let mut out: AttrOut = bytemuck::pod_read_unaligned(&bytes[..size_of::<AttrOut>()]);
     let mut words: [u64; 13] = bytemuck::cast(out);
-    show(shared, &Places::ATTR, &mut words[..]);
+    apply(shared, &Places::ATTR, &mut words[..]);
     out.attr = attr(out.attr);
-    if let Some(validity) = transform.validity() {
-        (out.attr_valid, out.attr_valid_nsec) = validity;
-    }
     assert_eq!(out, bytemuck::cast(words));
 
     let mut out: StatxOut = bytemuck::pod_read_unaligned(&bytes);
     let mut words: [u64; 36] = bytemuck::cast(out);
-    show(shared, &Places::STATX, &mut words[..]);
+    apply(shared, &Places::STATX, &mut words[..]);
     out.stat = Statx {
         uid: transform.shown(Id::User(out.stat.uid)),
         gid: transform.shown(Id::Group(out.stat.gid)),
         mode: out.stat.mode & !transform.hidden as u16,
         ..out.stat
     };
-    if let Some(validity) = transform.validity() {
-        (out.attr_valid, out.attr_valid_nsec) = validity;
-    }
     assert_eq!(out, bytemuck::cast(words));
-}
-
-fn show(shared: &SharedTransform, places: &Places, words: &mut [u64]) {
-    apply(shared, places, words);
-    apply_validity(shared, places, words);
 }
 
 /// A collision names the ranges that collide.
