@@ -8,6 +8,7 @@ use crate::{
     bpf::changes::Changes,
     error::Result,
     fuse::{Answer, Body, Device, Exchange, FileSystem, Negotiated, ServeThread},
+    transform::Rule,
 };
 use bytemuck::pod_read_unaligned;
 use std::{
@@ -188,6 +189,10 @@ impl FileSystem for Delayed {
 
     fn noticed_device(&self) -> Option<(u32, u32)> {
         self.inner.noticed_device()
+    }
+
+    fn show_by(&self, rules: &[Rule]) {
+        self.inner.show_by(rules);
     }
 
     fn use_answers(&self, memory: Box<dyn AnswerMemory>) {

@@ -22,6 +22,7 @@ use crate::{
     passthrough::Passthrough,
     privilege,
     probe::{self, Answer, Probe},
+    rules::book::Book,
     select, serve,
     signals::Signals,
     supervise::child::Ready,
@@ -182,6 +183,9 @@ impl Serving {
         };
         backing.0.get_or_init(|| device.clone());
         let session = Session::handshake(device, fs, config, kind)?;
+        session.go_by(Book::in_file()?);
+        // Before any request is answered.
+        session.show_by_book()?;
         let server = serve::start(Arc::clone(&session))?;
         if let Some(address) = session.config().metrics {
             metrics::start(&session, address)?;
@@ -226,6 +230,13 @@ impl Serving {
         );
     }
 
+    /// `shmfuse rules` has changed them.
+    fn follow_rules(&self) {
+        if let Err(error) = self.session.show_by_book() {
+            tracing::error!("attributes are shown as before: {error}");
+        }
+    }
+
     fn log_state(&self) {
         let counters = self.session.counters();
         tracing::info!(?counters, "holding {}", self.session.holdings());
@@ -238,6 +249,7 @@ impl Serving {
         loop {
             match self.signals.next() {
                 Some(Signal::SIGUSR1) => self.log_state(),
+                Some(Signal::SIGUSR2) => self.follow_rules(),
                 // A daemon has no terminal that could hang up.
                 Some(Signal::SIGHUP) if self.daemon => {}
                 Some(signal) => return Some(Event::Signal(signal)),

@@ -7,7 +7,7 @@ use nix::sys::{
 };
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// SIGINT, SIGTERM, SIGHUP and SIGUSR1 of this process, which no longer end it by themselves.
+/// SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 of this process, which no longer end it by themselves.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
@@ -29,6 +29,7 @@ impl Signals {
             Signal::SIGTERM,
             Signal::SIGHUP,
             Signal::SIGUSR1,
+            Signal::SIGUSR2,
         ]);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let mut blocked = set;

@@ -64,7 +64,8 @@ pub fn run(args: &RulesArgs) -> Outcome {
         RulesCommand::List { .. } | RulesCommand::Del { .. } => None,
     };
     let ours = target::mount(&args.mountpoint)?;
-    let book = access::book_of(target::daemon(&ours)?.pid())?;
+    let daemon = target::daemon(&ours)?;
+    let book = access::book_of(daemon.pid())?;
     let number_of = |subtree: &str| access::number_of(&ours.mountpoint, subtree);
     match &args.command {
         RulesCommand::List { json, toml } => {
@@ -75,6 +76,7 @@ pub fn run(args: &RulesArgs) -> Outcome {
             };
             // A reader that has gone (`| head`) is no failure.
             let _ = std::io::stdout().write_all(text.as_bytes());
+            return Ok(());
         }
         RulesCommand::Add { file: path } => {
             let file = file.unwrap_or_default();
@@ -87,6 +89,7 @@ pub fn run(args: &RulesArgs) -> Outcome {
             book.change(|_| Ok(file.unwrap_or_default()), number_of)?;
         }
     }
+    book.wait_until_shown(|| access::remind(daemon.pid()))?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What a file system is to a transport.
 
 use super::{Answer, Device, Exchange, ServeThread};
-use crate::{answers::AnswerMemory, bpf::changes::Changes, error::Result};
+use crate::{answers::AnswerMemory, bpf::changes::Changes, error::Result, transform::Rule};
 use std::sync::Arc;
 use transport::wire::{InHeader, InitFlags};
 
@@ -70,6 +70,10 @@ pub trait FileSystem: Send + Sync + 'static {
     /// are served, and only if every change of an inode of the lower file system, whoever makes it,
     /// moves its generation there. A file system that puts nothing there answers everything itself.
     fn use_answers(&self, _memory: Box<dyn AnswerMemory>) {}
+
+    /// Attributes are shown by these rules from now on, and what the kernel believes is revoked when this
+    /// returns. Not called by a thread that serves requests.
+    fn show_by(&self, _rules: &[Rule]) {}
 
     /// What it holds at the moment, as words like `inodes=1`, for who watches the daemon.
     fn holdings(&self) -> String;

@@ -18,6 +18,7 @@ use crate::{
     bpf::changes::Changes,
     config::{Config, DataChoice, TransportKind},
     error::{Error, Result},
+    rules::book::Book,
 };
 use std::{
     any::Any,
@@ -51,6 +52,7 @@ pub struct Session {
     counters: Counters,
     stopping: AtomicBool,
     destroyed: AtomicBool,
+    book: OnceLock<Book>,
 }
 
 impl Session {
@@ -105,6 +107,7 @@ impl Session {
             counters: Counters::default(),
             stopping: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
+            book: OnceLock::new(),
         }))
     }
 
@@ -158,6 +161,28 @@ impl Session {
     /// Kernel programs answer what the file system puts there, which see for the condition.
     pub fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
         self.fs.use_answers(memory);
+    }
+
+    /// The rule book of the mount; to be called once, before requests are served.
+    pub fn go_by(&self, book: Book) {
+        let _ = self.book.set(book);
+    }
+
+    /// Attributes are shown as the rule book says now. Not to be called by a thread that serves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Book::transforms`].
+    pub fn show_by_book(&self) -> Result<()> {
+        let Some(book) = self.book.get() else {
+            return Ok(());
+        };
+        while book.get().shown.generation() != book.get().generation() {
+            let (generation, rules) = book.transforms()?;
+            self.fs.show_by(&rules);
+            book.get().shown.set(generation);
+        }
+        Ok(())
     }
 
     /// What happened so far that is not seen in replies.

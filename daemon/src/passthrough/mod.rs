@@ -86,7 +86,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     fuse::{Answer, Backing, Device, Errno, Exchange, FileSystem, Negotiated, ServeThread},
-    transform::Transforms,
+    transform::{Rule, Transforms},
 };
 use backing_table::BackingTable;
 use fd_cache::FdCache;
@@ -323,9 +323,16 @@ impl FileSystem for Passthrough {
         (stat.f_type as i64 == EXT4).then_some(((device >> 32) as u32, device as u32))
     }
 
+    fn show_by(&self, rules: &[Rule]) {
+        self.transform_by(rules);
+    }
+
     fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
         let answers = Arc::new(Answers::new(memory, self.inodes.root().device()));
         self.inodes.answered_by(&answers);
+        for (number, transform) in self.transforms.read().iter() {
+            answers.transform(number, transform);
+        }
         // Called once.
         let _ = self.answers.set(answers);
     }

@@ -9,7 +9,7 @@ use crate::{
     bpf::{observe, words::SharedArray},
     error::{Error, Result},
 };
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 use std::{
     fs::{self, File},
     os::{fd::AsFd, unix::fs::MetadataExt},
@@ -41,6 +41,16 @@ pub fn book_of(pid: Pid) -> Result<Book> {
 }
 
 const WHO: &str = "run as root, or as the user who mounted";
+
+/// Tells the daemon that its rule book has changed.
+///
+/// # Errors
+///
+/// It has gone, or this user may not.
+pub fn remind(pid: Pid) -> Result<()> {
+    rustix::process::kill_process(pid, Signal::USR2)
+        .map_err(|errno| Error::system("cannot tell the daemon of the rules", errno))
+}
 
 /// The memory file of rules that a process has open.
 fn file_of(pid: Pid) -> Result<Option<PathBuf>> {

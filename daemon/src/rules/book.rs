@@ -4,10 +4,12 @@ use super::{
     document::Source,
     draft::{InForce, Words},
     spec::Spec,
+    transform::TransformSpec,
 };
 use crate::{
     bpf::words::SharedArray,
     error::{Error, Result},
+    transform::Rule,
 };
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::{
@@ -23,6 +25,8 @@ use transport::rules::{
 
 /// What a memory file of rules is called in /proc.
 pub const FILE_NAME: &str = "shmfuse-rules";
+/// How long the daemon may take to show what is in force.
+const SHOWN: Duration = Duration::from_secs(20);
 /// How long another writer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -129,6 +133,46 @@ impl Book {
         let places = places.iter().map(|terms| usize::from(terms.place));
         let in_force = spec.rules.iter().cloned().zip(places).collect();
         Ok((spec, in_force))
+    }
+
+    /// The transformations in force, and of which generation of the book they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`in_force`](Self::in_force).
+    pub fn transforms(&self) -> Result<(u64, Vec<Rule>)> {
+        loop {
+            let generation = self.get().generation();
+            let (spec, _) = self.in_force()?;
+            if self.get().generation() == generation {
+                let rules = spec.transforms.iter().map(TransformSpec::rule);
+                return Ok((generation, rules.collect()));
+            }
+        }
+    }
+
+    /// Waits until the daemon shows what is in force now, and the kernel believes nothing else. `remind`
+    /// tells the daemon.
+    ///
+    /// # Errors
+    ///
+    /// It does not come to that.
+    pub fn wait_until_shown(&self, remind: impl FnOnce() -> Result<()>) -> Result<()> {
+        let generation = self.get().generation();
+        remind()?;
+        let start = Instant::now();
+        while self.get().shown.generation() < generation {
+            if start.elapsed() > SHOWN {
+                let why = "the daemon does not go by them yet";
+                return Err(Error::refused(
+                    "the rules",
+                    why,
+                    "its log says what holds it up",
+                ));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// What is counted of a rule.

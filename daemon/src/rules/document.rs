@@ -1,17 +1,21 @@
 //! A file of rules as it is written, and where in it each thing stands.
 
+use super::transform::TransformTable;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::{fs, ops::Range, path::Path};
 use toml::{Spanned, Value};
 
-/// A file: any number of `[[rule]]` tables.
+/// A file: any number of `[[rule]]` and of `[[transform]]` tables.
 #[derive(Clone, Default, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// The rules, the first before all others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rule: Vec<Spanned<RuleTable>>,
+    /// The transformations, the first before all others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transform: Vec<Spanned<TransformTable>>,
 }
 
 /// One `[[rule]]`: every key as it is written.
@@ -101,6 +105,18 @@ impl Source<'_> {
 }
 
 impl Document {
+    /// The document with the number of each transformation's directory, which `number_of` finds.
+    ///
+    /// # Errors
+    ///
+    /// What `number_of` says.
+    pub fn with_directories(mut self, number_of: impl Fn(&str) -> Result<u64>) -> Result<Self> {
+        for table in &mut self.transform {
+            table.get_mut().find_directory(&number_of)?;
+        }
+        Ok(self)
+    }
+
     /// The document as text again, for who looks at it later.
     ///
     /// # Errors

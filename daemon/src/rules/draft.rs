@@ -39,7 +39,11 @@ impl Words {
             rules: Vec::new(),
             by_opcode: [0; ROWS],
             names: BTreeMap::new(),
-            text: spec.document.to_text()?,
+            text: spec
+                .document
+                .clone()
+                .with_directories(&number_of)?
+                .to_text()?,
             fresh: Vec::new(),
         };
         for (index, rule) in spec.rules.iter().enumerate() {

@@ -1,13 +1,13 @@
 //! What is said of rules in force.
 
-use super::{book::Book, document::RuleTable};
+use super::{book::Book, document::RuleTable, transform::TransformTable};
 use crate::error::Result;
 use serde_json::{Value, json};
 use std::fmt;
 
 /// The rules of a mount at one moment.
 #[derive(Debug)]
-pub struct Listing(Vec<Listed>);
+pub struct Listing(Vec<Listed>, Vec<TransformTable>);
 
 #[derive(Debug)]
 struct Listed {
@@ -33,10 +33,13 @@ impl Listing {
                 limited: state.map_or(0, |state| state.limited.get()),
             }
         });
-        Ok(Self(listed.collect()))
+        let transforms = spec.document.transform.into_iter();
+        let transforms = transforms.map(toml::Spanned::into_inner).collect();
+        Ok(Self(listed.collect(), transforms))
     }
 
-    /// As JSON: what each rule says as in the file, with `met` and `limited`.
+    /// As JSON: what each rule says as in the file, with `met` and `limited`; then the transformations,
+    /// whose action is `transform`.
     pub fn to_json(&self) -> Value {
         let rules = self.0.iter().map(|rule| {
             let mut value = serde_json::to_value(&rule.table).unwrap_or_default();
@@ -44,13 +47,18 @@ impl Listing {
             value["limited"] = json!(rule.limited);
             value
         });
-        rules.collect()
+        let transforms = self.1.iter().map(|table| {
+            let mut value = serde_json::to_value(table).unwrap_or_default();
+            value["action"] = json!("transform");
+            value
+        });
+        rules.chain(transforms).collect()
     }
 }
 
 impl fmt::Display for Listing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
+        if self.0.is_empty() && self.1.is_empty() {
             return writeln!(f, "no rules");
         }
         writeln!(
@@ -65,14 +73,24 @@ impl fmt::Display for Listing {
                 "{name:24} {action:6} {:>12} {:>9} ",
                 rule.met, rule.limited
             )?;
-            let value = serde_json::to_value(&rule.table).unwrap_or_default();
-            for (key, value) in value.as_object().into_iter().flatten() {
-                if !matches!(key.as_str(), "name" | "action") {
-                    write!(f, " {key}={value}")?;
-                }
-            }
-            writeln!(f)?;
+            terms(f, &rule.table)?;
+        }
+        for table in &self.1 {
+            let name = table.name.get_ref();
+            write!(f, "{name:24} {:6} {:>12} {:>9} ", "show", "-", "-")?;
+            terms(f, table)?;
         }
         Ok(())
     }
+}
+
+/// What a table says besides its name and action.
+fn terms(f: &mut fmt::Formatter<'_>, table: &impl serde::Serialize) -> fmt::Result {
+    let value = serde_json::to_value(table).unwrap_or_default();
+    for (key, value) in value.as_object().into_iter().flatten() {
+        if !matches!(key.as_str(), "name" | "action") {
+            write!(f, " {key}={value}")?;
+        }
+    }
+    writeln!(f)
 }

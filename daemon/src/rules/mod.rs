@@ -5,6 +5,7 @@
 //! | [`document`] | the file as it is written: `[[rule]]` tables, their keys, where each stands |
 //! | [`values`] | what keys may say: sets of requests, ranges, sizes, rates, errnos |
 //! | [`spec`] | a file that has been checked |
+//! | [`transform`] | `[[transform]]` tables: what is shown otherwise than it is below |
 //! | [`draft`] | a checked file as the words of a rule book |
 //! | [`book`] | a mount's rule book in memory: of a BPF map, or of the daemon alone |
 //! | [`access`] | the rule book of a mount that another process serves |
@@ -23,4 +24,5 @@ pub mod document;
 pub mod draft;
 pub mod listing;
 pub mod spec;
+pub mod transform;
 pub mod values;

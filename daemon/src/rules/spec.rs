@@ -2,9 +2,13 @@
 
 use super::{
     document::{Document, RuleTable, Source},
+    transform::TransformSpec,
     values::{self, Wrong},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    transform,
+};
 use std::{collections::HashSet, ops::Range, path::Path};
 use toml::{Spanned, Value};
 use transport::{
@@ -22,6 +26,8 @@ const BURST_MAX: u64 = 1_000_000_000;
 pub struct Spec {
     /// The rules, the first before all others.
     pub rules: Vec<RuleSpec>,
+    /// The transformations, the first before all others.
+    pub transforms: Vec<TransformSpec>,
     /// The file as it was taken apart.
     pub document: Document,
 }
@@ -97,7 +103,26 @@ impl Spec {
             }
             rules.push(rule);
         }
-        Ok(Self { rules, document })
+        let mut transforms = Vec::with_capacity(document.transform.len());
+        for table in &document.transform {
+            let name = &table.get_ref().name;
+            check_name(source, name)?;
+            if !names.insert(name.get_ref().clone()) {
+                let why = format!("there are two of the name '{}'", name.get_ref());
+                return Err(source.error(&name.span(), why, "give each a name of its own"));
+            }
+            if transforms.len() == transform::RULES_MAX {
+                let why = format!("more than {} transformations", transform::RULES_MAX);
+                let remedy = "let one be about a larger subtree, or several ranges";
+                return Err(source.error(&table.span(), why, remedy));
+            }
+            transforms.push(TransformSpec::check(source, table.get_ref())?);
+        }
+        Ok(Self {
+            rules,
+            transforms,
+            document,
+        })
     }
 
     /// These rules, and behind them those of another file.
@@ -108,6 +133,7 @@ impl Spec {
     pub fn and(self, other: Self, name: &str) -> Result<Self> {
         let mut document = self.document;
         document.rule.extend(other.document.rule);
+        document.transform.extend(other.document.transform);
         Self::of_document(document, name)
     }
 
@@ -118,11 +144,14 @@ impl Spec {
     /// If there is none.
     pub fn without(self, rule: &str) -> Result<Self> {
         let mut document = self.document;
-        let before = document.rule.len();
+        let before = document.rule.len() + document.transform.len();
         document
             .rule
             .retain(|table| table.get_ref().name.get_ref() != rule);
-        if document.rule.len() == before {
+        document
+            .transform
+            .retain(|table| table.get_ref().name.get_ref() != rule);
+        if document.rule.len() + document.transform.len() == before {
             let remedy = "'shmfuse rules MOUNTPOINT list' names those that are";
             return Err(Error::refused(
                 rule,
@@ -171,13 +200,19 @@ impl Key<'_> {
     }
 }
 
+fn check_name(source: Source<'_>, name: &Spanned<String>) -> Result<()> {
+    let text = name.get_ref();
+    if text.is_empty() || text.len() > NAME_MAX || text.contains(|c: char| c.is_control()) {
+        let why = format!("a rule's name has 1 to {NAME_MAX} bytes and no control characters");
+        return Err(source.error(&name.span(), why, "choose another name"));
+    }
+    Ok(())
+}
+
 fn check_rule(source: Source<'_>, at: Range<usize>, table: &RuleTable) -> Result<RuleSpec> {
     let name = table.name.get_ref();
     let key = Key { source, rule: name };
-    if name.is_empty() || name.len() > NAME_MAX || name.contains(|c: char| c.is_control()) {
-        let why = format!("a rule's name has 1 to {NAME_MAX} bytes and no control characters");
-        return Err(source.error(&table.name.span(), why, "choose another name"));
-    }
+    check_name(source, &table.name)?;
     let span = |name, value: &Option<Spanned<Value>>| {
         let read = key.read(name, value.as_ref(), values::span)?;
         Ok::<_, Error>(read.unwrap_or(Span::ANY))

@@ -12,7 +12,7 @@
 use crate::{
     cache::{Key, KeyWords, Kind, NAME_MAX},
     layout::Blank,
-    sync::{RuleBucket, RuleWord, RuleWriter, RulesEpoch, Tally},
+    sync::{RuleBucket, RuleWord, RuleWriter, RulesEpoch, RulesShown, Tally},
 };
 
 /// Rules of a table at most: a request's candidates are the bits of a word.
@@ -114,8 +114,10 @@ pub struct RuleBook<const TABLES: usize = 2> {
     pub(super) epoch: RulesEpoch,
     /// Which process writes.
     pub writer: RuleWriter,
+    /// Which table the daemon shows attributes by.
+    pub shown: RulesShown,
     /// Unused.
-    pub(super) reserved: [RuleWord; 6],
+    pub(super) reserved: [RuleWord; 5],
     /// By the number that a rule names.
     pub(super) states: [RuleState; STATES],
     /// The tables.
@@ -127,6 +129,7 @@ impl Blank for RuleBook {
         Self {
             epoch: RulesEpoch::default(),
             writer: RuleWriter::default(),
+            shown: RulesShown::default(),
             reserved: Blank::blank(),
             states: core::array::from_fn(|_| RuleState::default()),
             tables: [Table::blank(), Table::blank()],

@@ -103,6 +103,8 @@ words! {
     RuleWord(AtomicU64: u64);
     /// What a rule's token bucket has been drawn upon, by which nothing is ordered.
     RuleBucket(AtomicU64: u64);
+    /// Up to which generation the daemon shows attributes as the rule book says.
+    RulesShown(AtomicU64: u64);
     /// Which process writes the rule book.
     RuleWriter(AtomicU64: u64);
     /// Whether the mount runs or closes. SP-SESSION.

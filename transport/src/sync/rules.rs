@@ -1,7 +1,7 @@
 //! The words of the rule book (protocol 13).
 
 use super::{
-    RuleBucket, RuleWord, RuleWriter, RulesEpoch,
+    RuleBucket, RuleWord, RuleWriter, RulesEpoch, RulesShown,
     arms::{imp, point, weakened},
 };
 use imp::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -55,6 +55,18 @@ impl RuleBucket {
     /// A bucket that nothing was drawn from.
     pub(crate) fn fill(&self) {
         self.0.store(0, Release);
+    }
+}
+
+impl RulesShown {
+    /// The generation.
+    pub fn generation(&self) -> u64 {
+        self.0.load(Acquire)
+    }
+
+    /// All that the kernel was told by an earlier one is revoked.
+    pub fn set(&self, generation: u64) {
+        self.0.store(generation, Release);
     }
 }
 
