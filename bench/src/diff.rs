@@ -1,12 +1,14 @@
 //! Two runs of one machine, row by row.
 //!
 //! Rates of different runs are not compared: what is compared is each variant's ratio to its run's
-//! baseline.
+//! baseline. A row agrees where the change of its median is within what the spread of both runs'
+//! repetitions explains: the 95 % bootstrap interval of the change holds 1. Wide intervals would make
+//! everything agree, so how wide they are, and how far medians moved, is said beside.
 
 use crate::{
     record::Record,
     report::{interval, ratio},
-    stats::{change_interval, median},
+    stats::{change_interval, median, median_interval, paired, quantile},
     summary::{rates, workloads},
 };
 use anyhow::{Result, ensure};
@@ -23,12 +25,25 @@ pub struct Change {
     pub after: f64,
     /// 95 % bootstrap interval of `after / before`.
     pub interval: [f64; 2],
+    /// The interval of the first run's ratio.
+    pub stated: [f64; 2],
 }
 
 impl Change {
     /// Whether the interval holds 1: the runs do not contradict each other.
     pub fn agrees(&self) -> bool {
         self.interval[0] <= 1.0 && 1.0 <= self.interval[1]
+    }
+
+    /// By which factor the median moved, either way, less 1.
+    fn moved(&self) -> f64 {
+        (self.after / self.before).max(self.before / self.after) - 1.0
+    }
+
+    /// How far the first run's interval reaches to either side of it, as a part of its middle.
+    fn reach(&self) -> f64 {
+        let [low, high] = self.stated;
+        (high - low) / (high + low)
     }
 }
 
@@ -63,11 +78,13 @@ pub fn changes(a: &Record, b: &Record) -> Result<Vec<Change>> {
             if base_b.is_empty() || rates_b.is_empty() {
                 continue;
             }
+            let (before, after) = (paired(&rates_a, &base_a), paired(&rates_b, &base_b));
             changes.push(Change {
                 row: [group, workload, variant].map(str::to_owned),
-                before: median(&rates_a) / median(&base_a),
-                after: median(&rates_b) / median(&base_b),
-                interval: change_interval([&rates_a, &base_a], [&rates_b, &base_b]),
+                before: median(&before),
+                after: median(&after),
+                interval: change_interval(&before, &after),
+                stated: median_interval(&before),
             });
         }
     }
@@ -115,10 +132,19 @@ pub fn table(changes: &[Change]) -> String {
         ]);
     }
     let agree = changes.iter().filter(|change| change.agrees()).count();
+    let percent = |part: f64| format!("{:.0} %", part * 100.0);
+    let each = |figure: fn(&Change) -> f64| changes.iter().map(figure).collect::<Vec<f64>>();
+    let (moved, reach) = (each(Change::moved), each(Change::reach));
     let summary = format!(
-        "{agree} of {} rows agree ({:.0} %): the 95 % interval of their ratio's change holds 1",
+        "{agree} of {} rows agree ({}): the 95 % interval of their ratio's change holds 1\n\
+         medians moved by {} in half of the rows, by up to {} in nine of ten\n\
+         the first run's intervals reach {} to either side in half of the rows, up to {} in nine of ten",
         changes.len(),
-        agree as f64 * 100.0 / changes.len().max(1) as f64
+        percent(agree as f64 / changes.len().max(1) as f64),
+        percent(quantile(&moved, 0.5)),
+        percent(quantile(&moved, 0.9)),
+        percent(quantile(&reach, 0.5)),
+        percent(quantile(&reach, 0.9)),
     );
     if agree == changes.len() {
         summary

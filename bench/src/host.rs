@@ -125,6 +125,10 @@ pub struct Noise {
     pub stolen: f64,
     /// Part of the CPUs' time that other programs took during the run, 0 ..= 1.
     pub others: f64,
+    /// Mounts of shmfuse that were there at the start: their kernel programs may look at every
+    /// system call of the machine, native ones included.
+    #[serde(default)]
+    pub other_mounts: usize,
 }
 
 impl Noise {
@@ -138,6 +142,12 @@ impl Noise {
         if self.others > 0.05 {
             let others = percent(self.others);
             warnings.push(format!("other programs took {others} of the CPUs' time"));
+        }
+        if self.other_mounts > 0 {
+            let mounts = self.other_mounts;
+            warnings.push(format!(
+                "{mounts} other mounts of shmfuse were there: their kernel programs slow everything"
+            ));
         }
         if self.stolen > 0.01 {
             let stolen = percent(self.stolen);
@@ -161,6 +171,7 @@ impl Noise {
 #[derive(Debug)]
 pub struct Listener {
     load: f64,
+    other_mounts: usize,
     machine: Machine,
     ours: Usage,
 }
@@ -174,6 +185,7 @@ impl Listener {
                 .next()
                 .and_then(|load| load.parse().ok())
                 .unwrap_or(0.0),
+            other_mounts: mounts_of_shmfuse(&read("/proc/self/mountinfo")),
             machine: Machine::now(),
             ours: Usage::of_application().unwrap_or_default(),
         }
@@ -187,10 +199,17 @@ impl Listener {
         let busy = machine.busy_s - self.machine.busy_s;
         Noise {
             load: self.load,
+            other_mounts: self.other_mounts,
             stolen: (machine.stolen_s - self.machine.stolen_s) / total,
             others: ((busy - ours.cpu.as_secs_f64()) / total).max(0.0),
         }
     }
+}
+
+/// How many lines of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)) are mounts of ours.
+fn mounts_of_shmfuse(mountinfo: &str) -> usize {
+    let ours = |line: &&str| line.contains(" - fuse.shmfuse ");
+    mountinfo.lines().filter(ours).count()
 }
 
 /// Of the source tree, if that is where we are: another tree's revision would say nothing.
@@ -224,6 +243,7 @@ mod tests {
             load: 3.0,
             others: 0.2,
             stolen: 0.0,
+            other_mounts: 1,
         };
         let warnings = noise.warnings().join("; ");
         assert!(
@@ -242,6 +262,12 @@ mod tests {
             ..host.clone()
         };
         assert!(host.differs_from(&other).unwrap().contains("CPUs"));
+    }
+
+    #[test]
+    fn only_mounts_of_shmfuse_are_counted() {
+        let text = "29 1 0:26 / /a rw - fuse.shmfuse shmfuse rw\n30 1 0:27 / /b rw - ext4 x rw\n";
+        assert_eq!(mounts_of_shmfuse(text), 1);
     }
 
     #[test]

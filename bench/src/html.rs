@@ -14,7 +14,7 @@ const STYLE: &str = "
 body { font: 16px/1.5 sans-serif; max-width: 66em; margin: 2em auto; padding: 0 1em; color: #111 }
 table { border-collapse: collapse; margin: 1em 0; font-size: 90% }
 th, td { padding: .2em .7em; border-bottom: 1px solid #ccc; text-align: right }
-th:first-child, td:first-child, td.text { text-align: left }
+th:first-child, td:first-child, .text { text-align: left }
 code { background: #f3f3f3; padding: .1em .3em }
 svg { max-width: 100%; height: auto; display: block; margin: .5em 0 }
 td, th { white-space: nowrap } td.question { white-space: normal }
@@ -63,8 +63,9 @@ pub fn page(record: &Record, verdicts: &[Verdict], results: &[Summary]) -> Resul
     }
     write_verdicts(&mut page, verdicts)?;
     page.push_str(
-        "<p>A ratio compares medians of the same run only; repetitions of all variants of a group \
-         were interleaved. The interval is a 95 % bootstrap of the ratio of medians.</p>\n",
+        "<p>A ratio is taken in each round of this run, between neighbours in time; told is the \
+         median of the rounds, with its 95 % bootstrap interval. One variant is mounted at a \
+         time.</p>\n",
     );
     page.push_str("<nav>");
     for group in &about.groups {
@@ -77,7 +78,9 @@ pub fn page(record: &Record, verdicts: &[Verdict], results: &[Summary]) -> Resul
             "copies" => "Copies and CPU time, reading a stream by 1 MiB",
             "copies-write" => "Copies and CPU time, writing a stream by 1 MiB",
             "ablation" => "What each stage gains or costs",
-            _ => "Threads",
+            "scaling-fstat" => "Threads, fstat",
+            "scaling-read" => "Threads, random read 4K",
+            _ => "Threads, stat",
         };
         let _ = writeln!(page, "<h3>{title}</h3>\n{svg}");
     }
@@ -115,7 +118,7 @@ fn write_verdicts(page: &mut String, verdicts: &[Verdict]) -> Result<()> {
         return Ok(());
     }
     page.push_str(
-        "<h2>Verdicts</h2>\n<table><tr><th>question</th><th>workload</th><th>ratio</th>\
+        "<h2>Verdicts</h2>\n<table><tr><th>question</th><th class=\"text\">workload</th><th>ratio</th>\
          <th>95 %</th><th></th></tr>\n",
     );
     for verdict in verdicts {

@@ -1,9 +1,9 @@
 //! Copy versus zero-copy: the same work through every way to mount a directory, side by side.
 //!
-//! A [`run::Plan`] is a list of groups; a group crosses [`workload`]s with [`variant`]s. All variants
-//! of a group are mounted over the same lower directory at the same time; a repetition runs the
-//! workload once on each (A B C A B C ...), so that whatever else the machine does meets all of them
-//! alike. Only ratios inside one run are compared.
+//! A [`run::Plan`] is a list of groups; a group crosses [`workload`]s with [`variant`]s. Variants are
+//! mounted over the same lower directory in turn, one at a time; a round runs every workload once on
+//! each (A B C A B C ...), so that whatever else the machine does meets all of them alike. Only
+//! ratios inside one run are compared.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -14,7 +14,7 @@
 //! | [`mounted`], [`watchdog`] | a variant in use, and how a hung one is ended |
 //! | [`workload`] | what is done in it |
 //! | [`workloads`], [`catalogue`] | which workloads and variants make up a run |
-//! | [`run`], [`session`] | the interleaving; a run from its plan to its record |
+//! | [`run`], `turn`, [`session`] | a plan; its rounds and turns; a run from plan to record |
 //! | [`interrupt`] | being told to stop |
 //! | [`recorder`] | what is noted of one repetition: latencies, bytes, CPU time |
 //! | [`cpu`] | CPU time and context switches, by process, thread and machine |
@@ -24,6 +24,7 @@
 //! | [`stats`], [`summary`] | medians, spread, ratios with bootstrap intervals |
 //! | [`verdict`] | the questions, each with its measured ratio |
 //! | [`report`], [`plot`], [`html`] | tables, SVG plots, report.html |
+//! | [`document`] | tables of a run in a document |
 //! | [`diff`] | two runs of one machine |
 //! | [`floor`] | what the machine itself charges: system call, hand-over, copy |
 //! | [`host`] | the machine a run was made on, and how quiet it was |
@@ -35,6 +36,7 @@ pub mod copies;
 pub mod counting;
 pub mod cpu;
 pub mod diff;
+pub mod document;
 pub mod floor;
 pub mod host;
 pub mod html;
@@ -51,6 +53,7 @@ pub mod stats;
 pub mod summary;
 #[cfg(test)]
 mod testing;
+mod turn;
 pub mod variant;
 pub mod verdict;
 pub mod watchdog;

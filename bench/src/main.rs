@@ -37,6 +37,13 @@ enum Action {
         /// Folder of the second
         after: PathBuf,
     },
+    /// Replace the results in a document by those of a run
+    Document {
+        /// Folder of the run
+        run: PathBuf,
+        /// A Markdown file with the two lines that results stand between
+        file: PathBuf,
+    },
     /// Draw summary, plots and report.html of a run again, from raw.csv
     Plot {
         /// Folder of the run
@@ -55,6 +62,7 @@ fn main() -> ExitCode {
         }
         Action::List(list) => commands::run::list(&list, arguments.shmfuse),
         Action::Diff { before, after } => commands::diff(&before, &after),
+        Action::Document { run, file } => commands::document(&run, &file),
         Action::Plot { run } => commands::plot(&run),
     };
     match outcome {

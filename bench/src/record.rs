@@ -104,6 +104,9 @@ pub struct About {
     pub budget_s: f64,
     /// Seconds of the whole run.
     pub took_s: f64,
+    /// Of these, what went into what: preparing, mounting, warming up, counting, timed, ...
+    #[serde(default)]
+    pub spent_s: BTreeMap<String, f64>,
     /// The machine.
     pub host: Host,
     /// How quiet it was.
@@ -129,6 +132,11 @@ impl About {
         lines.push(("repetitions", self.repetitions.to_string()));
         lines.push(("time of a repetition", format!("{} s", self.budget_s)));
         lines.push(("the whole run", format!("{:.1} min", self.took_s / 60.0)));
+        let spent = self.spent_s.iter();
+        let spent: Vec<String> = spent.map(|(what, s)| format!("{what} {s:.0} s")).collect();
+        if !spent.is_empty() {
+            lines.push(("of it", spent.join(", ")));
+        }
         lines
     }
 }

@@ -75,6 +75,7 @@ pub fn carry_out_with(
         repetitions: plan.repetitions,
         budget_s: plan.budget.as_secs_f64(),
         took_s: start.elapsed().as_secs_f64(),
+        spent_s: outcome.spent_s,
         host,
         noise: listener.stop(),
         floor,

@@ -70,27 +70,29 @@ pub fn median_interval(values: &[f64]) -> [f64; 2] {
     percentile_interval(|resampler| resampler.median(values))
 }
 
-/// 95 % percentile-bootstrap interval of the ratio of two medians. `[0, 0]` of no values.
-pub fn ratio_interval(values: &[f64], base: &[f64]) -> [f64; 2] {
-    if values.is_empty() || base.is_empty() {
-        return [0.0; 2];
-    }
-    percentile_interval(|resampler| resampler.median(values) / resampler.median(base))
+/// Each value over the one of `base` from the same round: what a round did to both is not in it.
+/// Values without a partner are left out.
+pub fn paired(values: &[f64], base: &[f64]) -> Vec<f64> {
+    let pairs = values.iter().zip(base);
+    pairs.map(|(value, base)| value / base).collect()
 }
 
-/// 95 % percentile-bootstrap interval of how a ratio of medians changed between two runs:
-/// `(b / base_b) / (a / base_a)`.
-pub fn change_interval([a, base_a]: [&[f64]; 2], [b, base_b]: [&[f64]; 2]) -> [f64; 2] {
-    if [a, base_a, b, base_b]
-        .iter()
-        .any(|values| values.is_empty())
-    {
+/// 95 % percentile-bootstrap interval of how the median of `before` changes to that of `after`, as
+/// a factor; the two were drawn independently. `[0, 0]` of no values.
+pub fn change_interval(before: &[f64], after: &[f64]) -> [f64; 2] {
+    if before.is_empty() || after.is_empty() {
         return [0.0; 2];
     }
-    percentile_interval(|resampler| {
-        let before = resampler.median(a) / resampler.median(base_a);
-        resampler.median(b) / resampler.median(base_b) / before
-    })
+    percentile_interval(|resampler| resampler.median(after) / resampler.median(before))
+}
+
+/// The value below which so large a part of the values lies, 0 ..= 1; 0 of none.
+pub fn quantile(values: &[f64], part: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    let index = (last as f64 * part).round() as usize;
+    values.get(index).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -105,9 +107,9 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_holds_the_ratio_and_widens_with_the_noise() {
-        let quiet = ratio_interval(&[200.0, 201.0, 199.0, 200.0, 202.0], &[100.0; 5]);
-        let noisy = ratio_interval(&[120.0, 280.0, 199.0, 200.0, 310.0], &[100.0; 5]);
+    fn the_interval_holds_the_median_and_widens_with_the_noise() {
+        let quiet = median_interval(&[2.0, 2.01, 1.99, 2.0, 2.02]);
+        let noisy = median_interval(&[1.2, 2.8, 1.99, 2.0, 3.1]);
         assert!(quiet[0] <= 2.0 && 2.0 <= quiet[1], "{quiet:?}");
         assert!(
             noisy[1] - noisy[0] > quiet[1] - quiet[0],
@@ -116,19 +118,32 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_interval() {
-        assert_eq!(median_interval(&[]), [0.0; 2]);
-        assert_eq!(ratio_interval(&[1.0], &[]), [0.0; 2]);
+    fn what_a_round_does_to_both_is_not_in_a_ratio() {
+        let ratios = paired(&[10.0, 20.0, 5.0], &[100.0, 200.0, 50.0]);
+        assert_eq!(median_interval(&ratios), [0.1, 0.1]);
     }
 
     #[test]
-    fn a_machine_that_became_faster_as_a_whole_is_no_change() {
-        let (a, base_a) = ([10.0, 11.0, 10.5], [100.0, 104.0, 102.0]);
-        let twice = |values: [f64; 3]| values.map(|value| value * 2.0);
-        let [low, high] = change_interval([&a, &base_a], [&twice(a), &twice(base_a)]);
+    fn a_quantile_is_one_of_the_values() {
+        let values = [5.0, 1.0, 4.0, 2.0, 3.0];
+        assert_eq!(quantile(&values, 0.0), 1.0);
+        assert_eq!(quantile(&values, 0.75), 4.0);
+        assert_eq!(quantile(&[], 0.5), 0.0);
+    }
+
+    #[test]
+    fn nothing_has_no_interval() {
+        assert_eq!(median_interval(&[]), [0.0; 2]);
+        assert_eq!(change_interval(&[1.0], &[]), [0.0; 2]);
+    }
+
+    #[test]
+    fn a_change_that_is_within_the_noise_is_none() {
+        let before = [0.10, 0.11, 0.105, 0.12, 0.09];
+        let [low, high] = change_interval(&before, &[0.11, 0.10, 0.1, 0.115, 0.095]);
         assert!(low <= 1.0 && 1.0 <= high, "{low} {high}");
-        let [low, _] = change_interval([&a, &base_a], [&twice(a), &base_a]);
-        assert!(low > 1.5, "{low}");
+        let [low, _] = change_interval(&before, &before.map(|ratio| ratio * 2.0));
+        assert!(low > 1.4, "{low}");
     }
 
     #[test]

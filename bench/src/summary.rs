@@ -3,7 +3,7 @@
 use crate::{
     record::{About, GroupAbout, Record, Row},
     recorder::Figures,
-    stats::{median, median_interval, ratio_interval, spread},
+    stats::{median, median_interval, paired, spread},
     workload::Measure,
 };
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,8 @@ pub struct Summary {
     /// Half of the repetitions' rates lie this close to the median, as a part of it (median
     /// absolute deviation).
     pub spread: f64,
-    /// Median rate over that of the group's first variant, 1.0 on that one.
+    /// Rate over that of the group's first variant in the same round, median of the rounds; 1.0 on
+    /// that variant.
     pub ratio: f64,
     /// 95 % bootstrap interval of `ratio`.
     pub ratio_interval: [f64; 2],
@@ -136,6 +137,7 @@ fn one(record: &Record, rows: &[&Row], variant: &str, baseline: &str) -> Summary
         rows.iter().map(|row| rate(measure, &row.figures)).collect()
     };
     let (rates, base_rates) = (rates_of(&mine), rates_of(&base));
+    let ratios = paired(&rates, &base_rates);
     let each = |figure: &dyn Fn(&Figures) -> f64| -> Vec<f64> {
         mine.iter().map(|row| figure(&row.figures)).collect()
     };
@@ -157,12 +159,8 @@ fn one(record: &Record, rows: &[&Row], variant: &str, baseline: &str) -> Summary
         rate: median(&rates),
         rate_interval: median_interval(&rates),
         spread: spread(&rates),
-        ratio: median(&rates) / median(&base_rates),
-        ratio_interval: if variant == baseline {
-            [1.0; 2]
-        } else {
-            ratio_interval(&rates, &base_rates)
-        },
+        ratio: median(&ratios),
+        ratio_interval: median_interval(&ratios),
         p50_us: middle(&|f| f.p50_ns as f64 / 1e3),
         p90_us: middle(&|f| f.p90_ns as f64 / 1e3),
         p99_us: middle(&|f| f.p99_ns as f64 / 1e3),

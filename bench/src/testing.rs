@@ -114,6 +114,7 @@ fn about() -> About {
         repetitions: 3,
         budget_s: 1.0,
         took_s: 60.0,
+        spent_s: BTreeMap::from([("timed".into(), 1.0)]),
         host: Host::read(Path::new("/bin/false")),
         noise: Noise::default(),
         floor: Floor {

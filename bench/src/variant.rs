@@ -6,7 +6,7 @@ use crate::{
     mounted::{Mounted, Site},
 };
 use anyhow::{Context, Result, bail};
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 /// The transports, slowest first; `shm-kernel` is `shm` with its kernel engine.
 pub const TRANSPORTS: [&str; 5] = ["classic", "splice", "uring", "shm", "shm-kernel"];
@@ -100,6 +100,19 @@ impl Variant {
             name: name.into(),
             ..self
         }
+    }
+
+    /// How long mounting and unmounting takes about: loading and trying kernel programs takes most.
+    pub fn mounting(&self) -> Duration {
+        let told = |words: &[String], word: &str| words.iter().any(|it| it == word);
+        let milliseconds = match &self.how {
+            How::Native => 0,
+            How::Shmfuse(words) if told(words, "shm") && told(words, "coherent") => 450,
+            How::Shmfuse(words) if told(words, "shm") => 280,
+            How::Shmfuse(words) if told(words, "coherent") => 180,
+            How::Shmfuse(_) | How::Command(_) => 60,
+        };
+        Duration::from_millis(milliseconds)
     }
 
     /// What is run to mount it, for the record: nothing on native.

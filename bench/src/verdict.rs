@@ -3,7 +3,7 @@
 use crate::{
     ablation::{ALL_OFF, ALL_ON},
     record::Row,
-    stats::{median, ratio_interval},
+    stats::{median, median_interval, paired},
     summary::rates,
 };
 use serde::{Deserialize, Serialize};
@@ -255,7 +255,7 @@ pub struct Verdict {
     pub variant: String,
     /// Over whose.
     pub against: String,
-    /// Median rate of `variant` over that of `against`.
+    /// Rate of `variant` over that of `against` in the same round, median of the rounds.
     pub ratio: f64,
     /// 95 % bootstrap interval of `ratio`.
     pub interval: [f64; 2],
@@ -289,15 +289,15 @@ pub fn verdicts(rows: &[Row], peers: &[String]) -> Vec<Verdict> {
                 BEST_PEER => best()?,
                 name => name.to_owned(),
             };
-            let (mine, theirs) = (of(question.variant), of(&against));
-            (!mine.is_empty() && !theirs.is_empty()).then(|| Verdict {
+            let ratios = paired(&of(question.variant), &of(&against));
+            (!ratios.is_empty()).then(|| Verdict {
                 question: question.text.into(),
                 group: question.group.into(),
                 workload: question.workload.into(),
                 variant: question.variant.into(),
                 against,
-                ratio: median(&mine) / median(&theirs),
-                interval: ratio_interval(&mine, &theirs),
+                ratio: median(&ratios),
+                interval: median_interval(&ratios),
             })
         })
         .collect()

@@ -26,6 +26,9 @@ pub struct Args {
     /// Open report.html of a run in a browser without a window, and check that it shows it
     #[arg(long, value_name = "RUN")]
     check_report: Option<PathBuf>,
+    /// Put the results of a run into docs/benchmarks.md, in place of those that are there
+    #[arg(long, value_name = "RUN")]
+    document: Option<PathBuf>,
     /// What `shmfuse-bench run` is to be told
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -36,6 +39,10 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     if let Some(run) = &args.check_report {
         check_report(workspace, run)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(run) = &args.document {
+        let document = workspace.root().join("docs/benchmarks.md");
+        return hand_over(workspace, &["document".into(), run.into(), document.into()]);
     }
     let told = |word: &str| args.arguments.iter().any(|argument| argument == word);
     if !told("--help") && !told("--no-peers") && !told("--peers") {

@@ -3,9 +3,10 @@
 pub mod demo;
 pub mod run;
 
-use anyhow::{Result, ensure};
-use shmfuse_bench::{diff::changes, record::Record, report};
+use anyhow::{Context, Result, ensure};
+use shmfuse_bench::{diff::changes, document::with_results, record::Record, report};
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -50,5 +51,16 @@ pub fn diff(before: &Path, after: &Path) -> Result<ExitCode> {
 pub fn plot(folder: &Path) -> Result<ExitCode> {
     report::draw(folder, &Record::read(folder)?)?;
     println!("{}", folder.join("report.html").display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `document`: puts the results of a run into a document, in place of those that are there.
+pub fn document(run: &Path, file: &Path) -> Result<ExitCode> {
+    let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let name = run.file_name().context("a run is a folder with a name")?;
+    let folder = Path::new("bench/runs").join(name);
+    let text = with_results(&text, &Record::read(run)?, &folder.display().to_string())?;
+    fs::write(file, text).with_context(|| file.display().to_string())?;
+    println!("{}", file.display());
     Ok(ExitCode::SUCCESS)
 }

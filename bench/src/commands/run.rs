@@ -161,7 +161,7 @@ pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCod
     }
     let minutes = plan.expected().as_secs_f64() / 60.0;
     eprintln!("shmfuse-bench: this takes about {minutes:.0} minutes");
-    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let command = without_paths(std::env::args().skip(1));
     let parent = session::place(&arguments.lower)?;
     let record = session::carry_out(&plan, &shmfuse, parent, &command, left)?;
     let results = summarize(&record);
@@ -180,6 +180,22 @@ pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCod
         println!("{}", folder.join("report.html").display());
     }
     Ok(conclude(&record))
+}
+
+/// The command line for the record, without where this machine keeps things.
+fn without_paths(words: impl Iterator<Item = String>) -> String {
+    let (mut kept, mut skip) = (Vec::new(), false);
+    for word in words {
+        let path = ["--out", "--shmfuse"].contains(&word.as_str());
+        let joined = ["--out=", "--shmfuse="]
+            .iter()
+            .any(|start| word.starts_with(start));
+        if !skip && !path && !joined {
+            kept.push(word);
+        }
+        skip = path;
+    }
+    kept.join(" ")
 }
 
 /// `list`.
@@ -201,4 +217,16 @@ pub fn list(arguments: &ListArguments, shmfuse: Option<PathBuf>) -> Result<ExitC
         println!("not run: {}: {}", left.what, left.why);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_does_not_say_where_it_lies() {
+        let words = "run --out /x/y --only stat --shmfuse=/z --quick".split(' ');
+        let command = without_paths(words.map(str::to_owned));
+        assert_eq!(command, "run --only stat --quick");
+    }
 }

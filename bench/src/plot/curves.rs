@@ -105,22 +105,24 @@ fn range(values: impl Iterator<Item = f64>, least: f64) -> [f64; 2] {
 /// If the drawing library fails.
 pub fn scaling(lines: &[Line], workload: &str) -> Result<String> {
     let points = || lines.iter().flat_map(|line| &line.points);
-    let most = points().map(|point| point.0).fold(2.0, f64::max);
+    // Threads double from point to point: so does the axis.
+    let doublings = |&(threads, rate): &(f64, f64)| (threads.log2(), rate);
+    let most = points().map(|point| point.0.log2()).fold(1.0, f64::max);
     let [low, top] = range(points().map(|point| point.1), 1.0);
     drawn(HEIGHT, |area| {
         let mut chart = ChartBuilder::on(area)
             .margin(8)
+            .margin_right(170)
             .x_label_area_size(36)
             .y_label_area_size(60)
-            .right_y_label_area_size(170)
-            .build_cartesian_2d(0.9..most * 1.05, (low * 0.8..top * 1.2).log_scale())
+            .build_cartesian_2d(-0.1..most + 0.1, (low * 0.8..top * 1.2).log_scale())
             .map_err(failed)?;
         chart
             .configure_mesh()
             .max_light_lines(1)
             .x_desc("threads")
             .y_desc(format!("{workload} per second (logarithmic)"))
-            .x_label_formatter(&|threads| format!("{threads:.0}"))
+            .x_label_formatter(&|doublings| whole_threads(*doublings))
             .y_label_formatter(&|rate| label(*rate, top))
             .draw()
             .map_err(failed)?;
@@ -129,15 +131,15 @@ pub fn scaling(lines: &[Line], workload: &str) -> Result<String> {
         for (index, line) in lines.iter().enumerate() {
             let style = colour(index).stroke_width(2);
             chart
-                .draw_series(LineSeries::new(line.points.iter().copied(), style))
+                .draw_series(LineSeries::new(line.points.iter().map(doublings), style))
                 .map_err(failed)?;
             let dots = line
                 .points
                 .iter()
-                .map(|&point| Circle::new(point, 3, style.filled()));
+                .map(|point| Circle::new(doublings(point), 3, style.filled()));
             chart.draw_series(dots).map_err(failed)?;
             if let Some(end) = line.points.last() {
-                let (x, y) = chart.backend_coord(end);
+                let (x, y) = chart.backend_coord(&doublings(end));
                 ends.push((y, x, index));
             }
         }
@@ -154,6 +156,15 @@ pub fn scaling(lines: &[Line], workload: &str) -> Result<String> {
     })
 }
 
+/// A number of threads on an axis of its doublings: nothing between two doublings.
+fn whole_threads(doublings: f64) -> String {
+    if (doublings - doublings.round()).abs() < 0.01 {
+        format!("{:.0}", doublings.exp2())
+    } else {
+        String::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +175,13 @@ mod tests {
         let record = record();
         let svg = latencies(&record.rows, "transport", "stat", &["native", "shm"]).unwrap();
         assert!(svg.contains("native") && svg.contains("shm"));
+    }
+
+    #[test]
+    fn only_whole_threads_stand_at_the_axis() {
+        assert_eq!(whole_threads(0.0), "1");
+        assert_eq!(whole_threads(0.5), "");
+        assert_eq!(whole_threads(2.0), "4");
     }
 
     #[test]

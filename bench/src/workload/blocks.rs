@@ -48,6 +48,19 @@ impl Workload for Blocks {
         })
     }
 
+    fn warmed_by(&self) -> Option<String> {
+        Some(format!("blocks: {}", self.direction.word()))
+    }
+
+    /// With the largest block, so that every buffer on the way has been touched.
+    fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let largest = Self {
+            block_bytes: (1 << 20).min(self.file_bytes as usize),
+            ..*self
+        };
+        largest.run(place, recorder)
+    }
+
     fn prepare(&self, lower: &Path) -> Result<()> {
         prepare_file(&lower.join(FILE), self.file_bytes)
     }

@@ -47,31 +47,32 @@ pub struct Shell {
     pub takes: Duration,
 }
 
-/// Name, programs, script, milliseconds.
+/// Name, programs, script, milliseconds on a tree of [`USUAL_FILES`].
 type Usual = (&'static str, &'static [&'static str], &'static str, u64);
+
+const USUAL_FILES: usize = 1000;
 
 /// What any tree of sources goes through in a day.
 const DAILY: &[Usual] = &[
-    ("git status", &["git"], "git status --porcelain", 200),
+    ("git status", &["git"], "git status --porcelain", 150),
     (
         "tar create",
         &["tar"],
         "tar cf - --exclude=./.git . | wc -c",
-        150,
+        120,
     ),
     (
         "tar extract",
         &["tar"],
         "tar cf - --exclude=./.git . | tar xf - -C \"$SCRATCH\"",
-        600,
+        400,
     ),
-    ("find -ls", &["find"], "find . -ls >/dev/null", 150),
-    ("du -s", &["du"], "du -s .", 100),
+    ("find -ls", &["find"], "find . -ls >/dev/null", 90),
     (
         "grep -r",
         &["grep"],
         "grep -r --exclude-dir=.git -c shmfuse . | wc -l",
-        200,
+        150,
     ),
 ];
 
@@ -81,13 +82,13 @@ const MADE: &[Usual] = &[
         "cargo build",
         &["cargo"],
         "cd crate && CARGO_TARGET_DIR=\"$SCRATCH/target\" cargo build --quiet --offline",
-        1200,
+        900,
     ),
     (
         "rsync",
         &["rsync"],
         "rsync -a --exclude=.git ./ \"$SCRATCH/copy/\"",
-        900,
+        550,
     ),
     (
         "sqlite",
@@ -99,6 +100,10 @@ const MADE: &[Usual] = &[
 
 impl Shell {
     fn usual(list: &[Usual], tree: &Tree) -> Vec<Self> {
+        let scale = match tree {
+            Tree::Made { files } => (*files as f64 / USUAL_FILES as f64).max(0.3),
+            Tree::There(_) => 1.0,
+        };
         list.iter()
             .map(|&(name, programs, script, milliseconds)| Self {
                 name: name.into(),
@@ -106,7 +111,7 @@ impl Shell {
                 script: script.into(),
                 tree: tree.clone(),
                 start: Start::Warm,
-                takes: Duration::from_millis(milliseconds),
+                takes: Duration::from_millis(milliseconds).mul_f64(scale),
             })
             .collect()
     }
@@ -157,6 +162,19 @@ impl Workload for Shell {
 
     fn takes(&self) -> Option<Duration> {
         Some(self.takes)
+    }
+
+    fn warmed_by(&self) -> Option<String> {
+        (self.start == Start::Warm).then(|| format!("tree: {}", self.tree.folder()))
+    }
+
+    /// Reads all of the tree.
+    fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let reading = Self {
+            script: "find . -type f -exec cat {} + >/dev/null".into(),
+            ..self.clone()
+        };
+        reading.run(place, recorder)
     }
 
     fn prepare(&self, lower: &Path) -> Result<()> {

@@ -55,6 +55,14 @@ impl Workload for OnBusyCpus {
         self.0.takes()
     }
 
+    fn warmed_by(&self) -> Option<String> {
+        self.0.warmed_by()
+    }
+
+    fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        self.0.warm_up(place, recorder)
+    }
+
     fn prepare(&self, lower: &Path) -> Result<()> {
         self.0.prepare(lower)
     }

@@ -34,7 +34,7 @@ pub struct Fio {
 }
 
 /// How long fio takes to start and end, which its own figures leave out.
-const STARTING: Duration = Duration::from_millis(230);
+const STARTING: Duration = Duration::from_millis(260);
 
 /// What `--output-format=json+` prints, as far as it is used.
 #[derive(Deserialize)]
@@ -179,6 +179,27 @@ impl Workload for Fio {
 
     fn overhead(&self) -> Duration {
         STARTING
+    }
+
+    fn warmed_by(&self) -> Option<String> {
+        Some(format!(
+            "fio: {}",
+            if self.reads() { "read" } else { "write" }
+        ))
+    }
+
+    /// Large blocks in order, so that every buffer on the way has been touched.
+    fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let largest = Self {
+            rw: if self.reads() { "read" } else { "write" },
+            block_bytes: 1 << 20,
+            file_bytes: self.file_bytes,
+            direct: false,
+            depth: 1,
+            jobs: 1,
+            mmap: false,
+        };
+        largest.run(place, recorder)
     }
 
     fn prepare(&self, lower: &Path) -> Result<()> {

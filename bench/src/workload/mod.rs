@@ -127,9 +127,25 @@ pub trait Workload {
     /// What comes on top of that: mounting anew, starting programs, setting aside.
     fn overhead(&self) -> Duration {
         match self.start() {
-            Start::Warm => Duration::from_millis(15),
-            Start::FreshMount => Duration::from_millis(300),
+            Start::Warm => Duration::from_millis(8),
+            Start::FreshMount => Duration::from_millis(250),
         }
+    }
+
+    /// What a mount has to be warmed up for before it, by a name: workloads with the same one are
+    /// warmed up by the first of them, once a mount. None where it begins cold.
+    fn warmed_by(&self) -> Option<String> {
+        (self.start() == Start::Warm).then(|| self.name())
+    }
+
+    /// Warms a mount up for [`warmed_by`](Self::warmed_by): as [`run`](Self::run), what it records
+    /// is thrown away.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        self.run(place, recorder)
     }
 
     /// Makes what all variants need, in the lower directory, once in a group.

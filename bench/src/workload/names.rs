@@ -101,6 +101,28 @@ impl Workload for Attributes {
         self.start
     }
 
+    fn warmed_by(&self) -> Option<String> {
+        let names = match self.question {
+            Question::Absent => "names: absent",
+            Question::Stat | Question::Fstat => "names: there",
+        };
+        (self.start == Start::Warm).then(|| names.into())
+    }
+
+    /// Each name once, by one thread.
+    fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let question = match self.question {
+            Question::Absent => Question::Absent,
+            Question::Stat | Question::Fstat => Question::Stat,
+        };
+        let names = Self {
+            question,
+            threads: 1,
+            ..*self
+        };
+        names.run(place, recorder)
+    }
+
     fn prepare(&self, lower: &Path) -> Result<()> {
         prepare_files(lower, FOLDER, self.files, b"")
     }

@@ -15,6 +15,8 @@ use std::{
 };
 
 const FILE: &str = "bench-stream";
+/// Its own, so that what is cold leaves the other one's pages alone.
+const COLD_FILE: &str = "bench-stream-cold";
 
 /// Reads or writes a file, or as much of it as there is time for.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,12 @@ pub struct Stream {
     pub block_bytes: usize,
     /// Whether the lower file's pages are dropped before: bytes come from the disk.
     pub cold: bool,
+}
+
+impl Stream {
+    fn file(&self) -> &'static str {
+        if self.cold { COLD_FILE } else { FILE }
+    }
 }
 
 impl Workload for Stream {
@@ -55,9 +63,22 @@ impl Workload for Stream {
         Duration::from_millis(60)
     }
 
+    fn warmed_by(&self) -> Option<String> {
+        Some(format!("streams: {}", self.direction.word()))
+    }
+
+    /// With large calls of what is in memory, whatever is to be measured.
+    fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let largest = Self {
+            block_bytes: 1 << 20,
+            ..*self
+        };
+        largest.run(place, recorder)
+    }
+
     fn prepare(&self, lower: &Path) -> Result<()> {
         match self.direction {
-            Direction::Read => prepare_file(&lower.join(FILE), self.file_bytes),
+            Direction::Read => prepare_file(&lower.join(self.file()), self.file_bytes),
             Direction::Write => Ok(()),
         }
     }
@@ -66,10 +87,10 @@ impl Workload for Stream {
         let mut block = pattern(self.block_bytes);
         match self.direction {
             Direction::Read => {
-                let mut file = File::open(place.root.join(FILE))?;
+                let mut file = File::open(place.root.join(self.file()))?;
                 recorder.aside(|| forget_pages(&file, place))?;
                 if self.cold {
-                    recorder.aside(|| forget_lower_pages(place, FILE))?;
+                    recorder.aside(|| forget_lower_pages(place, self.file()))?;
                 }
                 let mut left = self.file_bytes;
                 while left > 0 && recorder.goes_on() {
