@@ -3,7 +3,7 @@
 //! To have another switch ablated, add a line to [`STAGES`]. A switch that the installed `shmfuse`
 //! does not know is left out.
 
-use crate::{capability::Capabilities, variant::Variant};
+use crate::{capability::Capabilities, mounted::RULES, variant::Variant};
 
 /// A stage and its switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,8 @@ pub struct Stage {
     pub what: &'static str,
 }
 
-/// Every stage with a switch. S4, the shared memory itself, is switched off by another transport.
+/// Every stage with a switch. S3 is there when there are rules ([`RULED`]); S4, the shared memory
+/// itself, is switched off by another transport.
 pub const STAGES: &[Stage] = &[
     Stage {
         name: "S1",
@@ -27,11 +28,6 @@ pub const STAGES: &[Stage] = &[
         name: "S2",
         option: "s2",
         what: "directories are loaded ahead",
-    },
-    Stage {
-        name: "S3",
-        option: "s3",
-        what: "rules and lanes",
     },
     Stage {
         name: "S5",
@@ -49,6 +45,10 @@ pub const STAGES: &[Stage] = &[
 pub const ALL_ON: &str = "everything on";
 /// The name of the variant with no stage on.
 pub const ALL_OFF: &str = "everything off";
+
+/// The name of the variant with every stage on and as many rules as there may be, which no request
+/// meets: what looking at all of them costs.
+pub const RULED: &str = "everything on, and S3: 64 rules";
 
 /// The stages whose switches this `shmfuse` knows.
 pub fn known(capabilities: &Capabilities) -> Vec<Stage> {
@@ -70,10 +70,16 @@ pub fn variants(base: &str, capabilities: &Capabilities) -> Vec<Variant> {
         }
         Some(Variant::parse(&words, capabilities).ok()?.called(name))
     };
+    let with_rules = || {
+        let words = stages.iter().map(|stage| format!("~{}=on", stage.option));
+        let words = format!("{base}{}~rules={RULES}", words.collect::<String>());
+        Some(Variant::parse(&words, capabilities).ok()?.called(RULED))
+    };
     if stages.is_empty() {
         return Vec::new();
     }
     let mut variants = vec![with(ALL_ON, &|_| true)];
+    variants.push(with_rules());
     for &stage in &stages {
         let name = format!("without {}", stage.name);
         variants.push(with(&name, &|other| other != stage));
@@ -112,6 +118,16 @@ mod tests {
         );
         let words = variants[1].words().join(" ");
         assert!(words.contains("--s1 off --s6 on"), "{words}");
+    }
+
+    #[test]
+    fn rules_are_a_row_where_they_can_be_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = [USUAL, &[("s1", "on off"), ("rules", RULES)]].concat();
+        let variants = variants("shm", &fake(dir.path(), &options));
+        let ruled = variants.iter().find(|variant| variant.name == RULED);
+        let words = ruled.unwrap().words().join(" ");
+        assert!(words.contains("--s1 on --rules {rules}"), "{words}");
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl Site {
     }
 
     /// A word of a mount command with its holes filled: `{lower}`, `{mountpoint}`, and, made on
-    /// demand on the lower directory's file system, the empty directories `{work}` and `{empty}`.
+    /// demand on the lower directory's file system, the empty directories `{work}` and `{empty}` and
+    /// the file [`RULES`].
     pub(crate) fn filled(&self, word: &str, mountpoint: &Path) -> Result<String> {
         let mut word = word
             .replace("{lower}", &self.lower.display().to_string())
@@ -86,8 +87,27 @@ impl Site {
                 word = word.replace(hole, &folder.display().to_string());
             }
         }
+        if word.contains(RULES) {
+            let file = self.base.path().join("rules.toml");
+            fs::write(&file, rules()).with_context(|| file.display().to_string())?;
+            word = word.replace(RULES, &file.display().to_string());
+        }
         Ok(word)
     }
+}
+
+/// Stands in a mount command for a file of as many rules as there may be, which no request meets:
+/// each is looked at.
+pub const RULES: &str = "{rules}";
+
+/// Text of that file: rules about users who do nothing here.
+fn rules() -> String {
+    (0..64)
+        .map(|n| {
+            let uid = 4_000_000 + n;
+            format!("[[rule]]\nname = 'nobody {n}'\naction = 'deny'\nuid = {uid}\n")
+        })
+        .collect()
 }
 
 /// A mounted variant; unmounted when dropped.
@@ -211,6 +231,7 @@ fn said(log: &Path) -> String {
 mod tests {
     use super::*;
     use crate::variant::{How, Variant};
+    use std::collections::HashSet;
 
     #[test]
     fn a_mount_command_that_fails_says_what_it_printed() {
@@ -226,6 +247,16 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_as_many_as_there_may_be_and_have_names_of_their_own() {
+        let text = rules();
+        let names: HashSet<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("name"))
+            .collect();
+        assert_eq!(names.len(), 64);
+    }
+
+    #[test]
     fn holes_are_filled_with_directories_that_are_there() {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(Path::new("/bin/false"), dir.path()).unwrap();
@@ -234,5 +265,7 @@ mod tests {
             let filled = site.filled(hole, &mountpoint).unwrap();
             assert!(Path::new(&filled).is_dir(), "{hole}: {filled}");
         }
+        let filled = site.filled(RULES, &mountpoint).unwrap();
+        assert!(Path::new(&filled).is_file(), "{filled}");
     }
 }

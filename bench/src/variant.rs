@@ -141,6 +141,10 @@ impl Variant {
         let command = match &self.how {
             How::Native => return Ok(Mounted::native(site.lower())),
             How::Shmfuse(options) => {
+                let options = options
+                    .iter()
+                    .map(|word| site.filled(word, &mountpoint))
+                    .collect::<Result<Vec<_>>>()?;
                 let mut command = Command::new(site.shmfuse());
                 command
                     .args(["mount", "-f"])

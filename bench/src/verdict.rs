@@ -1,7 +1,7 @@
 //! The questions a run is made to answer, each with the measured ratio and its interval.
 
 use crate::{
-    ablation::{ALL_OFF, ALL_ON},
+    ablation::{ALL_OFF, ALL_ON, RULED},
     record::Row,
     stats::{median, median_interval, paired},
     summary::rates,
@@ -225,6 +225,13 @@ pub const QUESTIONS: &[Question] = &[
         "find -ls, first",
         ALL_ON,
         ALL_OFF,
+    ),
+    ask(
+        "What does it cost to look at 64 rules that no request meets?",
+        "ablation",
+        "stat",
+        RULED,
+        ALL_ON,
     ),
     ask(
         "Does shared memory bear busy CPUs as well as private memory?",
