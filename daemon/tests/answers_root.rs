@@ -10,6 +10,8 @@ mod answered;
 mod counted;
 #[path = "answers_root/counting.rs"]
 mod counting;
+#[path = "answers_root/large.rs"]
+mod large;
 #[path = "answers_root/mistakes.rs"]
 mod mistakes;
 #[path = "answers_root/self_test.rs"]

@@ -45,6 +45,8 @@ macro_rules! for_every_coherent_variant {
 
 #[path = "coherence_root/kinds.rs"]
 mod kinds;
+#[path = "coherence_root/listings.rs"]
+mod listings;
 #[path = "coherence_root/mounts.rs"]
 mod mounts;
 #[path = "coherence_root/overflow.rs"]

@@ -124,6 +124,16 @@ mutants! {
     SessionIgnored,
     /// SP-SESSION: the session is read relaxed.
     SessionReadRelaxed,
+    /// SP-INTEREST: the daemon arms the word relaxed.
+    InterestArmRelaxed,
+    /// SP-INTEREST: the program takes the wish relaxed.
+    InterestTakeRelaxed,
+    /// SP-INTEREST: the program takes the wish before the change has taken effect.
+    InterestTakenEarly,
+    /// SP-INTEREST: the daemon looks at the inode before it arms the word.
+    InterestLookedEarly,
+    /// SP-INTEREST: what was revoked is looked at again without arming the word.
+    InterestNotAgain,
     /// SP-RULES: a table of rules is put into force with a relaxed store.
     RulesPublishRelaxed,
     /// SP-RULES: which table is in force is read relaxed.

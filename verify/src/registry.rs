@@ -1,7 +1,7 @@
 //! Every model with its bound, and every mutant with the model that must fail.
 
 use crate::models::{
-    cq, fact, generation, lane, lookups, park, restart, session, slot, sq, stats, worker,
+    cq, fact, generation, interest, lane, lookups, park, restart, session, slot, sq, stats, worker,
 };
 use transport::mutant::Mutant;
 
@@ -62,6 +62,10 @@ pub const MODELS: &[Model] = models! {
         "a fact that is rewritten while it is read is never torn";
     "fact-writers", Some(2), Some(3), fact::has_one_writer_at_a_time,
         "daemon and program do not write a fact at the same time";
+    "interest", None, None, interest::is_revoked_or_right,
+        "what the kernel is told while the inode changes is right, or its revocation comes";
+    "interest-again", None, None, interest::is_revoked_again,
+        "what is told again after a revocation is right, or revoked again; each is reported once";
     "lookups", None, None, lookups::never_answers_with_a_dead_inode,
         "the program never answers with an inode that FORGET has buried";
     "lookups-moved", Some(3), Some(4), lookups::counts_each_for_its_inode,
@@ -127,6 +131,11 @@ pub const KILLERS: &[(Mutant, &str)] = &[
     (Mutant::StatReadRelaxed, "stats"),
     (Mutant::StatArrivalsFirst, "stats"),
     (Mutant::StatArrivalsLate, "stats"),
+    (Mutant::InterestArmRelaxed, "interest"),
+    (Mutant::InterestTakeRelaxed, "interest"),
+    (Mutant::InterestTakenEarly, "interest"),
+    (Mutant::InterestLookedEarly, "interest"),
+    (Mutant::InterestNotAgain, "interest-again"),
     (Mutant::SessionStartRelaxed, "session"),
     (Mutant::SessionReadRelaxed, "session"),
     (Mutant::SessionIgnored, "teardown"),

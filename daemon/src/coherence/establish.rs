@@ -9,6 +9,7 @@ use crate::{
     bpf::Programs,
     config::{CachePolicy, Config, TransportKind},
     error::Result,
+    mount::table::MountTable,
     passthrough,
 };
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
@@ -177,7 +178,8 @@ fn prove_source(source: ChangeSource, trial: &Trial<'_>) -> std::result::Result<
         changes.leave_out_own().map_err(said)?;
     }
     let device = crate::passthrough::inode::device_of(&stat);
-    let coherence = Coherence::new(source, device, feed).map_err(said)?;
+    let alone = !MountTable::read().map_err(said)?.has_below(lower);
+    let coherence = Coherence::new(source, device, alone, feed).map_err(said)?;
     Ok(Proven { coherence, by })
 }
 

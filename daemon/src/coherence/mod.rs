@@ -89,6 +89,8 @@ pub struct Coherence {
     source: ChangeSource,
     /// The lower file system, as [`device_of`](crate::passthrough::inode::device_of).
     device: u64,
+    /// No other file system is mounted in the lower directory.
+    alone: bool,
     interest: OnceLock<Arc<SharedArray<InterestWord>>>,
     known: Known,
     counters: Counters,
@@ -110,10 +112,16 @@ pub struct Feed {
 }
 
 impl Coherence {
-    fn new(source: ChangeSource, device: u64, feed: Feed) -> crate::error::Result<Self> {
+    fn new(
+        source: ChangeSource,
+        device: u64,
+        alone: bool,
+        feed: Feed,
+    ) -> crate::error::Result<Self> {
         Ok(Self {
             source,
             device,
+            alone,
             interest: OnceLock::new(),
             known: Known::default(),
             counters: Counters::default(),
@@ -136,6 +144,11 @@ impl Coherence {
     /// Whether changes on this device are reported.
     pub fn covers(&self, device: u64) -> bool {
         device == self.device && self.listening.load(Ordering::Acquire)
+    }
+
+    /// Whether changes of all that can be reached are reported.
+    pub fn covers_everything(&self) -> bool {
+        self.alone && self.listening.load(Ordering::Acquire)
     }
 
     /// How long a name in a directory on `device` is valid, and attributes of a directory, link or

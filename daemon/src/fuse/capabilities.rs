@@ -141,7 +141,7 @@ const CAPABILITIES: &[Capability] = {
         Capability(
             F::NO_OPENDIR_SUPPORT,
             No,
-            "an announcement of the kernel's; OPENDIR is answered",
+            "an announcement of the kernel's: an OPENDIR answered ENOSYS is the last (--cache coherent)",
         ),
         Capability(F::EXPLICIT_INVAL_DATA, No, "excludes AUTO_INVAL_DATA"),
         Capability(F::MAP_ALIGNMENT, No, "DAX is for virtual machines"),

@@ -87,6 +87,14 @@ impl MountTable {
             .find(|mount| !lowest_first.iter().any(|other| other.parent == mount.id))
     }
 
+    /// Whether anything is mounted in this directory (an absolute path without symbolic links), itself
+    /// left out.
+    pub fn has_below(&self, directory: &Path) -> bool {
+        self.0
+            .iter()
+            .any(|mount| mount.mountpoint != directory && mount.mountpoint.starts_with(directory))
+    }
+
     /// Whether this file system is mounted anywhere.
     pub fn has(&self, device: DeviceNumber) -> bool {
         self.0.iter().any(|mount| mount.device == device)

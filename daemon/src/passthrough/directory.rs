@@ -14,9 +14,15 @@ use transport::wire::{
     Dirent, EntryOut, FopenFlags, FsyncFlags, FsyncIn, OpenOut, ReadIn, ReleaseIn,
 };
 
+/// The handle of a directory that the kernel opened by itself.
+const NO_HANDLE: u64 = 0;
+
 impl Passthrough {
     /// OPENDIR.
     pub(super) fn opendir(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
+        if self.lists_by_nodeid() {
+            return Err(Errno::NOSYS);
+        }
         let inode = self.inode(exchange.header().nodeid)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         let directory = Arc::new(OpenDirectory::new(self.reopen(&inode, flags)?));
@@ -33,6 +39,37 @@ impl Passthrough {
             open_flags,
             backing_id: 0,
         })
+    }
+
+    /// Whether the kernel opens directories by itself: OPENDIR is answered `ENOSYS`, once, and from then
+    /// on it sends neither OPENDIR nor RELEASEDIR, and keeps listings (`fuse_file_open`,
+    /// fs/fuse/file.c). That is as good where each change of any directory is reported, and where the
+    /// kernel itself checks who may list.
+    fn lists_by_nodeid(&self) -> bool {
+        self.config.mount.default_permissions
+            && self
+                .coherence
+                .as_ref()
+                .is_some_and(|coherence| coherence.covers_everything())
+    }
+
+    /// The open directory that a request is about: the one its handle names; or the inode, opened for
+    /// that one request. Offsets are the lower file system's own, and mean the same in each.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if `fh` names none; `ENOENT` if the directory was removed, as of one that is open.
+    fn open_directory(&self, nodeid: u64, fh: u64) -> Result<Arc<OpenDirectory>, Errno> {
+        if fh != NO_HANDLE || !self.lists_by_nodeid() {
+            return self.directories.get(fh).ok_or(Errno::BADF);
+        }
+        let inode = self.inode(nodeid)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        match self.reopen(&inode, flags) {
+            Ok(fd) => Ok(Arc::new(OpenDirectory::new(fd))),
+            Err(Errno::STALE) => Err(Errno::NOENT),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// READDIR.
@@ -71,7 +108,7 @@ impl Passthrough {
         let FsyncIn {
             fh, fsync_flags, ..
         } = exchange.arg()?;
-        let directory = self.directories.get(fh).ok_or(Errno::BADF)?;
+        let directory = self.open_directory(exchange.header().nodeid, fh)?;
         if fsync_flags.contains(FsyncFlags::FDATASYNC) {
             retry_on_intr(|| rustix::fs::fdatasync(&*directory))?;
         } else {
@@ -90,7 +127,7 @@ impl Passthrough {
             fh, offset, size, ..
         } = exchange.arg()?;
         let inode = self.inode(exchange.header().nodeid)?;
-        let directory = self.directories.get(fh).ok_or(Errno::BADF)?;
+        let directory = self.open_directory(inode.nodeid(), fh)?;
         let mut entries = directory.entries();
         entries.seek(&directory, offset)?;
         let out = exchange.out();

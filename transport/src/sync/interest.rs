@@ -1,6 +1,12 @@
 //! Interest in the changes of an inode.
 
-use super::imp::{AtomicU64, Ordering::AcqRel};
+use super::{
+    imp::{
+        AtomicU64,
+        Ordering::{AcqRel, Relaxed},
+    },
+    point, weakened,
+};
 
 /// Whether somebody wants to know of the next change of an inode. SP-INTEREST.
 #[repr(transparent)]
@@ -12,12 +18,12 @@ impl InterestWord {
     /// report this comes too late for is one that he sees. Whether nobody had asked. SP-INTEREST.
     #[inline(always)]
     pub fn arm(&self) -> bool {
-        self.0.swap(1, AcqRel) == 0
+        self.0.swap(1, point!(InterestArmRelaxed, AcqRel)) == 0
     }
 
     /// Takes the wish, after the change has taken effect: whether it is to be reported. SP-INTEREST.
     #[inline(always)]
     pub fn take(&self) -> bool {
-        self.0.swap(0, AcqRel) != 0
+        self.0.swap(0, point!(InterestTakeRelaxed, AcqRel)) != 0
     }
 }

@@ -3,6 +3,7 @@
 pub mod cq;
 pub mod fact;
 pub mod generation;
+pub mod interest;
 pub mod lane;
 pub mod lookups;
 pub mod park;
