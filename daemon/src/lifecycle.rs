@@ -12,13 +12,13 @@
 
 use crate::{
     coherence::establish::establish,
-    config::{Config, TransportKind},
+    config::{CachePolicy, Config, TransportKind},
     daemonize::Report,
     delay::Delayed,
     error::{Error, Result},
     fuse::{Backing, BackingId, Device, FileSystem, Session},
     metrics,
-    mount::{self, How, Mounted, presence},
+    mount::{self, How, Mounted, presence, undertaker::Undertaker},
     passthrough::Passthrough,
     privilege,
     probe::{self, Answer, Probe},
@@ -146,6 +146,8 @@ struct Serving {
     waiter: JoinHandle<Result<()>>,
     /// Hangs up when `waiter` ends.
     ended: PipeReader,
+    /// None if caches are not revoked.
+    undertaker: Option<Undertaker>,
     /// None if the name is taken; then `shmfuse umount` does not wait.
     _presence: Option<presence::Presence>,
 }
@@ -181,6 +183,7 @@ impl Serving {
             let (mounted, device) = mount::mount_by_helper(&config)?;
             (mounted, Device::from_fd(device))
         };
+        let undertaker = undertaker(&config, &mounted);
         backing.0.get_or_init(|| device.clone());
         let session = Session::handshake(device, fs, config, kind)?;
         session.go_by(Book::in_file()?);
@@ -209,6 +212,7 @@ impl Serving {
             daemon,
             waiter,
             ended,
+            undertaker,
             _presence: presence.ok(),
         })
     }
@@ -279,7 +283,10 @@ impl Serving {
     /// No thread serves any more, without our doing.
     fn ended(self) -> Result<()> {
         let Self {
-            mounted, waiter, ..
+            mounted,
+            waiter,
+            undertaker,
+            ..
         } = self;
         let outcome = waiter.join().unwrap_or_else(|_| Err(panicked()));
         match &outcome {
@@ -288,6 +295,9 @@ impl Serving {
                 // It is not ours any more: its place, and even its device number, may be another
                 // mount's by now.
                 mounted.forget();
+                if let Some(undertaker) = undertaker {
+                    undertaker.dismiss();
+                }
             }
             // The mount is still there, and nobody serves it: dropping it ends it.
             Err(error) => tracing::error!("the mount ends: {error}"),
@@ -333,6 +343,19 @@ impl Serving {
 
 fn panicked() -> Error {
     Error::refused("a serving thread", "it panicked", "the log says where")
+}
+
+/// The undertaker of a mount whose caches are revoked, started before they are.
+fn undertaker(config: &Config, mounted: &Mounted) -> Option<Undertaker> {
+    let program = config.undertaker.as_ref()?;
+    if config.cache != CachePolicy::Coherent {
+        return None;
+    }
+    Undertaker::start(program, mounted.device())
+        .inspect_err(|error| {
+            tracing::warn!("users of this mount may hang if its daemon is killed: {error}");
+        })
+        .ok()
 }
 
 /// Every inode may cost a descriptor, and a file may be as large as whoever writes it may make it,

@@ -43,6 +43,8 @@ macro_rules! for_every_coherent_variant {
     };
 }
 
+#[path = "coherence_root/killed.rs"]
+mod killed;
 #[path = "coherence_root/kinds.rs"]
 mod kinds;
 #[path = "coherence_root/listings.rs"]

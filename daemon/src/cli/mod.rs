@@ -35,6 +35,7 @@ pub mod umount;
 pub mod usage;
 pub mod values;
 
+use crate::mount::undertaker;
 use clap::{Parser, Subcommand};
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
@@ -72,6 +73,9 @@ pub enum Command {
     /// Write man pages or shell completions into a directory.
     #[command(hide = true)]
     Generate(generate::GenerateArgs),
+    /// End the mount of the daemon that started this, should it die and not go.
+    #[command(hide = true)]
+    Undertaker,
 }
 
 /// What a command comes to: nothing more to say, or an error for one line.
@@ -108,6 +112,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
                 Command::Rules(args) => rules::run(&args),
                 Command::Doctor(args) => doctor::run(&args),
                 Command::Generate(args) => generate::run(&args),
+                Command::Undertaker => Ok(undertaker::run()?),
             },
         })
     };

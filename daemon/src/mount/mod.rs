@@ -6,11 +6,13 @@
 //! | [`fusermount`] | the same asked of the set-user-id helper of libfuse |
 //! | [`table`] | what is mounted where: `/proc/self/mountinfo` |
 //! | [`presence`] | how the daemon behind a mount is found and waited for |
+//! | [`undertaker`] | who ends the mount of a daemon that died and cannot go |
 
 pub mod fusermount;
 pub mod kernel;
 pub mod presence;
 pub mod table;
+pub mod undertaker;
 
 use crate::{
     config::Config,

@@ -1,0 +1,94 @@
+//! A daemon that is killed while it revokes: the thread that does waits for a request which nobody
+//! will answer, so the daemon cannot go, and somebody else has to end the mount.
+
+use crate::common::{TestMount, Variant, wait_until};
+use nix::{errno::Errno, sys::signal::Signal};
+use std::{fs, path::Path, thread};
+
+/// What a mount that has ended says.
+const ENDED: [i32; 2] = [Errno::ENOTCONN as i32, Errno::ECONNABORTED as i32];
+
+fn a_daemon_that_is_killed_while_it_revokes_leaves_nobody_hanging(variant: Variant) {
+    let builder = TestMount::builder(variant).args(&["--lower-delay", "60s:slow*"]);
+    let mut mount = builder.mount();
+    let (above, below) = (mount.path().to_owned(), mount.lower().to_owned());
+    let names: Vec<_> = (0..300).map(|number| format!("known{number}")).collect();
+    for name in &names {
+        fs::write(below.join(name), "").unwrap();
+        fs::metadata(above.join(name)).unwrap();
+    }
+    // Holds the lock of the directory until it has an answer.
+    let place = above.clone();
+    let waiting = thread::spawn(move || fs::metadata(place.join("slow")));
+    let pid = mount.the_daemon().pid();
+    let mut names = names.iter();
+    wait_until("the revoker waits for the request", || {
+        if let Some(name) = names.next() {
+            fs::remove_file(below.join(name)).unwrap();
+        }
+        revoker_waits(&format!("/proc/{pid}/task"))
+    });
+    mount.the_daemon().signal(Signal::SIGKILL);
+    let error = waiting.join().unwrap().expect_err("no daemon");
+    assert!(ENDED.contains(&error.raw_os_error().unwrap()), "{error}");
+    mount.the_daemon().wait();
+    // What the kernel has been told it still believes.
+    let error = fs::metadata(above.join("new")).expect_err("no daemon");
+    assert!(ENDED.contains(&error.raw_os_error().unwrap()), "{error}");
+    mount.abandon();
+}
+
+/// Whether the thread that revokes is in a sleep that no signal ends.
+fn revoker_waits(tasks: &str) -> bool {
+    let tasks = fs::read_dir(tasks).expect("the daemon's threads");
+    tasks.flatten().any(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.contains("(shmfuse-revoke) D")
+    })
+}
+
+fn the_undertaker_has_what_aborts_and_goes_with_the_daemon(variant: Variant) {
+    let mut mount = TestMount::new(variant);
+    let pid = mount.the_daemon().pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let process = format!("/proc/{}", children.trim());
+    let process = Path::new(&process);
+    let status = fs::read_to_string(process.join("status")).unwrap();
+    for none in ["CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(none), "{none}: {status}");
+    }
+    let abort = format!("/{}/abort", mount.connection());
+    let known = [abort.as_str(), "/dev/null", "anon_inode:[pidfd]", "pidfd:"];
+    // Who runs the test may have passed on descriptors of its own.
+    let inherited = descriptors(Path::new("/proc/self"));
+    wait_until("it has let go of the pipe that said it was ready", || {
+        descriptors(process).iter().all(|target| {
+            known.iter().any(|known| target.starts_with(known)) || inherited.contains(target)
+        })
+    });
+    mount.finish();
+    assert!(!process.exists());
+}
+
+/// What the descriptors of a process refer to.
+fn descriptors(process: &Path) -> Vec<String> {
+    let descriptors = fs::read_dir(process.join("fd")).expect("its descriptors");
+    let targets = descriptors
+        .flatten()
+        .filter_map(|fd| fs::read_link(fd.path()).ok());
+    targets
+        .map(|target| target.to_string_lossy().into_owned())
+        .collect()
+}
+
+for_every_coherent_variant!(
+    on_variant,
+    [a_daemon_that_is_killed_while_it_revokes_leaves_nobody_hanging]
+);
+
+variant_tests!(
+    undertaker,
+    Variant::SHM_PASSTHROUGH.coherent(),
+    on_variant,
+    [the_undertaker_has_what_aborts_and_goes_with_the_daemon]
+);
