@@ -58,6 +58,12 @@ scribbles! {
         let by = chance.of(&[-1, 257, 1 << 30, -1000]);
         words.sq_tail.scribble(moved(words.sq_tail.own(), by));
     };
+    /// What is in the places that the kernel then takes has been there before.
+    the_tail_of_an_sq_by_a_small_step: |maps, chance| {
+        let words = &maps.rings.get(chance.next()).words;
+        let by = chance.of(&[1, 2, 3, 7, -2]);
+        words.sq_tail.scribble(moved(words.sq_tail.own(), by));
+    };
     the_commit_id_of_an_sqe: |maps, chance| {
         let ring = maps.rings.get(chance.next());
         let at = ring.words.sq_tail.own().0 as usize % ring.sqes.len();
@@ -127,6 +133,7 @@ with_each_engine!([
     the_state_of_a_slot,
     the_head_of_an_sq,
     the_tail_of_an_sq,
+    the_tail_of_an_sq_by_a_small_step,
     the_commit_id_of_an_sqe,
     the_tag_of_an_sqe,
     the_tail_of_a_lane,
