@@ -29,19 +29,30 @@ pub struct Counts {
     pub answered: Option<u64>,
 }
 
-/// Counting in progress.
-#[derive(Debug)]
-pub struct Counter<'a> {
-    mounted: &'a Mounted,
-    shmfuse: &'a Path,
-    requests: Option<Instance>,
-    calls: Option<Instance>,
-    answered: Option<u64>,
+impl Counts {
+    /// What came since `earlier`; operations are the caller's to know.
+    fn since(self, earlier: Self) -> Self {
+        let since = |after: Option<u64>, before: Option<u64>| Some(after?.saturating_sub(before?));
+        Self {
+            operations: 0,
+            requests: since(self.requests, earlier.requests),
+            daemon_calls: since(self.daemon_calls, earlier.daemon_calls),
+            answered: since(self.answered, earlier.answered),
+        }
+    }
 }
 
-impl<'a> Counter<'a> {
-    /// Starts to count what `mounted` does; counts what it can.
-    pub fn start(mounted: &'a Mounted, shmfuse: &'a Path) -> Self {
+/// What counts on a mount as long as it is there: to begin and to end takes a tenth of a second,
+/// in which the kernel waits for all CPUs.
+#[derive(Debug)]
+pub struct Counter {
+    requests: Option<Instance>,
+    calls: Option<Instance>,
+}
+
+impl Counter {
+    /// Begins to count what `mounted` does; counts what it can.
+    pub fn on(mounted: &Mounted) -> Self {
         let requests = mounted.device().and_then(|device| {
             // FUSE knows a mount by its device number (`fc->dev`), whose major is 0.
             let filter = format!("connection == {}", rustix::fs::minor(device));
@@ -54,26 +65,25 @@ impl<'a> Counter<'a> {
                 .collect();
             Instance::start("calls", "raw_syscalls/sys_enter", None, &threads).ok()
         });
-        Self {
-            mounted,
-            shmfuse,
-            requests,
-            calls,
-            answered: answered(mounted, shmfuse),
-        }
+        Self { requests, calls }
     }
 
-    /// Ends it; operations are the caller's to know.
-    pub fn finish(self) -> Counts {
-        let answered = answered(self.mounted, self.shmfuse);
-        Counts {
+    /// Counts what `work` makes of `mounted`, which this counter is on.
+    pub fn count<T>(
+        &self,
+        mounted: &Mounted,
+        shmfuse: &Path,
+        work: impl FnOnce() -> T,
+    ) -> (T, Counts) {
+        let so_far = || Counts {
             operations: 0,
-            requests: self.requests.and_then(|instance| instance.count().ok()),
-            daemon_calls: self.calls.and_then(|instance| instance.count().ok()),
-            answered: answered
-                .zip(self.answered)
-                .map(|(after, before)| after.saturating_sub(before)),
-        }
+            requests: self.requests.as_ref().and_then(|it| it.count().ok()),
+            daemon_calls: self.calls.as_ref().and_then(|it| it.count().ok()),
+            answered: answered(mounted, shmfuse),
+        };
+        let before = so_far();
+        let result = work();
+        (result, so_far().since(before))
     }
 }
 
@@ -128,7 +138,6 @@ impl Instance {
 
     /// Events so far: those in the buffers and those overwritten.
     fn count(&self) -> Result<u64> {
-        self.write(&format!("events/{}/enable", self.event), "0")?;
         let mut sum = 0;
         for cpu in fs::read_dir(self.folder.join("per_cpu"))? {
             sum += events_in(&fs::read_to_string(cpu?.path().join("stats"))?);
@@ -169,7 +178,7 @@ mod tests {
     fn on_native_there_is_nothing_to_count() {
         let dir = tempfile::tempdir().unwrap();
         let native = Mounted::native(dir.path());
-        let counts = Counter::start(&native, Path::new("/bin/false")).finish();
-        assert_eq!(counts, Counts::default());
+        let (done, counts) = Counter::on(&native).count(&native, Path::new("/bin/false"), || 7);
+        assert_eq!((done, counts), (7, Counts::default()));
     }
 }

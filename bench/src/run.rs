@@ -15,8 +15,8 @@ use std::{
 /// Part of the time that a repetition has which is not timed: a warm-up, or one that is counted.
 const UNTIMED: f64 = 0.5;
 
-/// How long it takes to begin and end counting.
-const COUNTING: Duration = Duration::from_millis(60);
+/// How long it takes to ask for counts before and after a repetition.
+const COUNTING: Duration = Duration::from_millis(25);
 
 /// Workloads crossed with variants, which are mounted in turn: one at a time.
 pub struct Group {

@@ -14,7 +14,7 @@ use crate::{
     record::{CountRow, Failure, Left, Row},
     recorder::{Figures, Recorder},
     run::{Group, Outcome, Plan},
-    variant::{How, Variant},
+    variant::Variant,
     watchdog::Watchdog,
     workload::{Place, Start, Workload},
 };
@@ -78,6 +78,7 @@ pub(crate) fn carry_out(plan: &Plan, site: &Site, step: &mut Step<'_>) -> Result
                     seat,
                     round,
                     mounted: None,
+                    counter: None,
                     warm: HashSet::new(),
                 };
                 turn.take(step)?;
@@ -164,6 +165,8 @@ struct Turn<'t, 'a> {
     seat: usize,
     round: Round,
     mounted: Option<Mounted>,
+    /// In the round that counts.
+    counter: Option<Counter>,
     /// What this mount has been warmed up for.
     warm: HashSet<String>,
 }
@@ -208,11 +211,19 @@ impl Turn<'_, '_> {
             self.warm.clear();
             self.mounted = Some(variant.mount(self.site)?);
             self.outcome.spend("mounting", start.elapsed());
+            if self.round == Round::Counted {
+                let start = Instant::now();
+                let counted = self.mounted.as_ref();
+                let counted = counted.filter(|mounted| mounted.mountpoint().is_some());
+                self.counter = counted.map(Counter::on);
+                self.outcome.spend("counting", start.elapsed());
+            }
         }
         Ok(())
     }
 
     fn unmount(&mut self) {
+        self.counter = None;
         let Some(mounted) = self.mounted.take() else {
             return;
         };
@@ -251,9 +262,12 @@ impl Turn<'_, '_> {
             self.table.group.name.clone(),
             self.table.seats[self.seat].variant.name.clone(),
         );
+        let workload = self.table.workloads[index].name();
+        // Now, too: the end of the run is far.
+        eprintln!("shmfuse-bench: FAILED: {group}: {workload} on {variant}: {error:#}");
         self.outcome.failures.push(Failure {
             group: group.clone(),
-            workload: self.table.workloads[index].name(),
+            workload,
             variant: variant.clone(),
             why: format!("{error:#}"),
         });
@@ -283,11 +297,9 @@ impl Turn<'_, '_> {
             self.outcome.spend("warming up", start.elapsed());
         }
         let start = Instant::now();
-        let counted = self.round == Round::Counted && !matches!(variant.how, How::Native);
-        let task = if counted {
-            Task::Counted(workload)
-        } else {
-            Task::Timed(workload)
+        let task = match &self.counter {
+            Some(counter) => Task::Counted(workload, counter),
+            None => Task::Timed(workload),
         };
         let budget = self.plan.budget_of(self.round);
         let measured = measure(&task, mounted, self.site, budget)?;
@@ -323,7 +335,7 @@ impl Turn<'_, '_> {
 /// What is to be done of a workload.
 enum Task<'a> {
     WarmUp(&'a dyn Workload),
-    Counted(&'a dyn Workload),
+    Counted(&'a dyn Workload, &'a Counter),
     Timed(&'a dyn Workload),
 }
 
@@ -352,18 +364,25 @@ fn measure(task: &Task<'_>, mounted: &Mounted, site: &Site, budget: Duration) ->
         Some(pid) => Served::by(pid),
         None => Ok(Served::default()),
     };
-    let counter = matches!(task, Task::Counted(_)).then(|| Counter::start(mounted, site.shmfuse()));
     let (app_before, daemon_before) = (Usage::of_application()?, daemon(mounted)?);
     let mut recorder = Recorder::within(budget);
     let start = Instant::now();
-    let result = match task {
-        Task::WarmUp(workload) => workload.warm_up(&place, &mut recorder),
-        Task::Counted(workload) | Task::Timed(workload) => workload.run(&place, &mut recorder),
+    let (result, counts) = match task {
+        Task::WarmUp(workload) => (workload.warm_up(&place, &mut recorder), None),
+        Task::Timed(workload) => (workload.run(&place, &mut recorder), None),
+        Task::Counted(workload, counter) => {
+            let run = || {
+                // Its time begins when the counts are taken.
+                recorder = Recorder::within(budget);
+                workload.run(&place, &mut recorder)
+            };
+            let (result, counts) = counter.count(mounted, site.shmfuse(), run);
+            (result, Some(counts))
+        }
     };
     let wall = start.elapsed();
     let app = Usage::of_application()? - app_before;
     let served = daemon(mounted).map(|after| after - daemon_before);
-    let counts = counter.map(Counter::finish);
     let removed = fs::remove_dir_all(&scratch);
     if removed.is_err() {
         let _ = fs::remove_dir_all(site.lower().join(&name));

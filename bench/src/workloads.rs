@@ -267,8 +267,10 @@ fn small(amount: &Amount) -> Work {
 pub fn peers(amount: &Amount) -> Work {
     let mut work: Work = vec![boxed(ask(amount, Question::Stat, 1))];
     // What is not in caches is the same work as with timeouts 0.
-    let cached = |it: &Box<dyn Workload>| !["create+unlink", "rename"].contains(&&*it.name());
-    work.extend(small(amount).into_iter().filter(cached));
+    work.extend(small(amount).into_iter().filter(|workload| {
+        let name = workload.name();
+        !["create+unlink", "rename"].contains(&name.as_str())
+    }));
     for direction in [Direction::Read, Direction::Write] {
         work.push(boxed(stream(amount, direction, 1024)));
     }
