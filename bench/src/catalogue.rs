@@ -34,7 +34,7 @@ impl Scale {
     pub fn budget(self) -> Duration {
         match self {
             Self::Quick => Duration::from_millis(50),
-            Self::Full => Duration::from_millis(125),
+            Self::Full => Duration::from_millis(110),
         }
     }
 

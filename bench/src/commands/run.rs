@@ -42,7 +42,7 @@ pub struct Choice {
     /// Repetitions that count [default: 5, or 3 with --quick]
     #[arg(long, value_name = "NUMBER")]
     repetitions: Option<usize>,
-    /// Milliseconds of a repetition, of workloads that end by time [default: 220, or 50 with
+    /// Milliseconds of a repetition, of workloads that end by time [default: 110, or 50 with
     /// --quick]
     #[arg(long, value_name = "MILLISECONDS")]
     budget: Option<u64>,
