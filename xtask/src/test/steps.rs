@@ -186,6 +186,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 15,
     },
     Step {
+        name: "transform",
+        what: "owners, modes and ACLs that are shown otherwise than they are below",
+        action: RootTests(&["--package", "shmfuse", "--test", "transform_root"]),
+        limit_minutes: 5,
+    },
+    Step {
         name: "requests",
         what: "which requests the kernel sends, and privileges of files that are written",
         action: RootTests(&["--package", "shmfuse", "--test", "requests_root"]),
