@@ -46,7 +46,7 @@ fn a_change_of_rules_is_seen_at_once(mount: &TestMount) {
 fn what_is_moved_is_shown_as_what_lies_there(mount: &TestMount) {
     bash(
         mount.lower(),
-        "mkdir -p in out/tree/deep; touch out/tree/deep/file out/one",
+        "mkdir -p in out/tree/deep; chown 100001:100001 in; touch out/tree/deep/file out/one",
     );
     bash(
         mount.lower(),

@@ -147,6 +147,7 @@ fn programs_answer_what_the_daemon_answers(variant: Variant) {
             mount.lower(),
             "mkdir dir; touch dir/file; chmod 777 dir dir/file",
         );
+        own(&mount.lower().join("dir"), 100_000, 100_000);
         own(&mount.lower().join("dir/file"), 100_003, 100_004);
         let file = mount.path().join("dir/file");
         for rules in [BOX, "", &BOX.replace("077", "700")] {
