@@ -16,7 +16,12 @@ macro_rules! for_every_way {
         variant_tests!(uring_strict, Variant::URING_COPY, $runner, $tests);
         variant_tests!(shm_strict, Variant::SHM_PASSTHROUGH, $runner, $tests);
         variant_tests!(shm_coherent, Variant::SHM_COPY.coherent(), $runner, $tests);
-        variant_tests!(shm_kernel_strict, Variant::SHM_KERNEL_COPY, $runner, $tests);
+        variant_tests!(
+            full_run_shm_kernel_strict,
+            Variant::SHM_KERNEL_COPY,
+            $runner,
+            $tests
+        );
         variant_tests!(
             full_run_splice_coherent,
             Variant::SPLICE_COPY.coherent(),
