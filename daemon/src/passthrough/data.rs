@@ -2,7 +2,7 @@
 
 use super::{
     Passthrough,
-    creds::Caller,
+    caller::Caller,
     open_file::{CHANGEABLE, OpenFile},
     privileges::changing,
 };

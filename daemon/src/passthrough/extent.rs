@@ -1,10 +1,7 @@
 //! LSEEK, FALLOCATE, COPY_FILE_RANGE: where a file has data, and moving it about.
 
 use super::{
-    Passthrough,
-    creds::{ActingAs, Caller},
-    open_file::OpenFile,
-    privileges::changing,
+    Passthrough, caller::Caller, creds::ActingAs, open_file::OpenFile, privileges::changing,
 };
 use crate::fuse::{Answer, Body, Errno, Exchange, ServeThread};
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom};

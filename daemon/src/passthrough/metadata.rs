@@ -2,7 +2,7 @@
 
 use super::{
     Passthrough, attr,
-    creds::Caller,
+    caller::Caller,
     facts::Stamps,
     inode::Inode,
     privileges::{changing, has_suid_or_sgid, sgid_group, supplementary},

@@ -8,6 +8,7 @@
 //! | [`inode`], [`inode_store`] | the inodes the kernel knows, and their lookup counts |
 //! | [`fd_cache`] | a bounded number of descriptors for them |
 //! | [`creds`] | acting as the caller: fsuid, fsgid, groups, umask, CAP_FSETID of one thread |
+//! | [`caller`] | who asks, by his numbers on the lower file system |
 //! | [`names`], [`attr`] | what requests and replies are made of |
 //! | `facts`, `changes` | what kernel programs may answer with, and what requests change |
 //! | `coherent` | what `--cache coherent` asks of the file system |
@@ -27,6 +28,7 @@
 
 pub mod attr;
 pub mod backing_table;
+pub mod caller;
 mod changes;
 mod coherent;
 pub mod creds;

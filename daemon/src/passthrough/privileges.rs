@@ -8,7 +8,8 @@
 
 use super::{
     Passthrough,
-    creds::{ActingAs, Caller, ThreadCreds},
+    caller::Caller,
+    creds::{ActingAs, ThreadCreds},
     inode::Inode,
 };
 use crate::fuse::Errno;

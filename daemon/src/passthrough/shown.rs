@@ -11,7 +11,7 @@
 
 use super::{
     Passthrough,
-    creds::Caller,
+    caller::Caller,
     inode::{Inode, device_of, kind_of},
 };
 use crate::{
