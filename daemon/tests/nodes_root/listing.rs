@@ -233,3 +233,16 @@ variant_tests!(
         numbers_and_types_in_a_listing_are_those_of_stat,
     ]
 );
+
+// The kernel opens directories by itself.
+variant_tests!(
+    uring_copy_coherent,
+    Variant::URING_COPY.coherent(),
+    on_mount,
+    [
+        a_listing_of_50_000_has_each_stable_entry_once_while_others_come_and_go,
+        a_listing_goes_on_where_seekdir_says,
+        a_rewound_directory_shows_what_has_come_since,
+        numbers_and_types_in_a_listing_are_those_of_stat,
+    ]
+);
