@@ -62,8 +62,8 @@ pub struct Config {
     pub memory_max: Option<u64>,
     /// Whether kernel programs answer requests from what they have been told (shm).
     pub s1: bool,
-    /// Whether a listing brings the attributes of what is listed (READDIRPLUS).
-    pub s2: bool,
+    /// What is loaded before it is asked for.
+    pub s2: S2,
     /// Facts that they are told at most, 1 ..= 4194304.
     pub s1_entries: u32,
     /// Whether kernel programs renew what has become untrue from the daemon's replies.
@@ -113,7 +113,7 @@ impl Config {
             head_len: 4096,
             memory_max: None,
             s1: true,
-            s2: true,
+            s2: S2::Prefetch,
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
             s6: false,
             deny: Vec::new(),
@@ -129,6 +129,17 @@ impl Config {
             poll_idle_ms: 1,
         }
     }
+}
+
+/// What is loaded before it is asked for: `--s2`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum S2 {
+    /// Nothing.
+    Off,
+    /// With a listing the attributes of what is listed (READDIRPLUS).
+    Readdirplus,
+    /// That, and directories that are likely to be next, where kernel programs answer.
+    Prefetch,
 }
 
 /// A name that cannot be looked up in any directory: `--deny`.

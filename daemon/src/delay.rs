@@ -195,8 +195,8 @@ impl FileSystem for Delayed {
         self.inner.show_by(rules);
     }
 
-    fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
-        self.inner.use_answers(memory);
+    fn use_answers(self: Arc<Self>, memory: Box<dyn AnswerMemory>) {
+        Arc::clone(&self.inner).use_answers(memory);
     }
 
     fn holdings(&self) -> String {

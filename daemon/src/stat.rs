@@ -1,9 +1,12 @@
 //! What `shmfuse stat` shows of a mount.
 
+mod ahead;
+
 use crate::{
     bpf::{Snapshot, observe::Observation},
     error::Result,
 };
+pub use ahead::Ahead;
 use rustix::process::Pid;
 use serde_json::{Map, Value, json};
 use std::{fmt, path::Path};
@@ -91,6 +94,8 @@ pub struct Answering {
     pub renewed: u64,
     /// Words that count lookups, taken from an inode that the kernel still knew.
     pub withdrawn: u64,
+    /// What is loaded ahead.
+    pub s2: Ahead,
 }
 
 impl Answering {
@@ -102,6 +107,7 @@ impl Answering {
             evicted: page.cache.evicted.get(),
             renewed: page.cache.renewed.get(),
             withdrawn: page.cache.withdrawn.get(),
+            s2: Ahead::of(page),
         })
     }
 
@@ -272,6 +278,7 @@ impl Report {
             "queues": self.queues.0,
             "depth": self.queues.1,
             "s1": self.s1.to_json(),
+            "s2": self.s1.s2.to_json(),
             "s6": { "on": self.s1.s6, "renewed": self.totals.renewed },
             "totals": self.totals.to_json(),
             "slots": {
@@ -368,6 +375,7 @@ impl fmt::Display for Report {
             self.slots_in_use, self.lane_depths[0], self.lane_depths[1]
         )?;
         writeln!(f, "{}", self.s1)?;
+        writeln!(f, "{}", self.s1.s2)?;
         match self.s1.s6 {
             true => writeln!(f, "s6 on: renewed {}", self.totals.renewed),
             false => writeln!(f, "s6 off"),

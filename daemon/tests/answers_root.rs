@@ -4,6 +4,8 @@
 #[macro_use]
 mod common;
 
+#[path = "answers_root/ahead.rs"]
+mod ahead;
 #[path = "answers_root/answered.rs"]
 mod answered;
 #[path = "answers_root/counted.rs"]

@@ -217,7 +217,7 @@ impl<'m> Found<'m> {
     /// Whether what was read of it is one fact, and nothing that it depends on has changed since. To
     /// be asked after all else.
     #[inline(always)]
-    pub fn is_true(&self, memory: &impl GenerationMemory) -> bool {
+    pub fn is_true(&self, memory: &(impl GenerationMemory + ?Sized)) -> bool {
         let indices = self.reading.word(3);
         let first = Stamp {
             index: indices as u32,

@@ -81,6 +81,28 @@ pub struct CacheCounters {
     pub renewed: Tally,
     /// Words that count look-ups, taken from an inode that the kernel still knows.
     pub withdrawn: Tally,
+    /// What is loaded ahead.
+    pub prefetch: PrefetchCounters,
+}
+
+/// What is counted of directories loaded before they are asked for, by one thread of the daemon.
+#[repr(C)]
+#[derive(Default, Debug)]
+pub struct PrefetchCounters {
+    /// Directories that it began to load.
+    pub started: Tally,
+    /// Entries that the kernel did not know by then.
+    pub loaded: Tally,
+    /// Of these, those that were looked up before they were let go of.
+    pub used: Tally,
+    /// Of these, those that were let go of without that.
+    pub wasted: Tally,
+    /// Directories given up because a listing of them was asked for.
+    pub abandoned: Tally,
+    /// How often loading was stopped because it did not pay.
+    pub stopped: Tally,
+    /// How often it went on after that.
+    pub resumed: Tally,
 }
 
 /// What is counted of one opcode in one queue. Elements follow each other queue by queue, each with

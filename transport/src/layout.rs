@@ -272,6 +272,8 @@ pub struct Control {
     pub facts: Word,
     /// Whether untrue ones are renewed from replies: 1, else 0.
     pub renews: Word,
+    /// What a listing brings with it: 0 nothing, 1 attributes, 2 what lies ahead as well.
+    pub ahead: Word,
     /// What is counted of them.
     pub cache: CacheCounters,
 }

@@ -87,6 +87,26 @@ impl Answers {
         Stamp::take(&*self.memory, index)
     }
 
+    /// Whether all `stamps` are of the inode `number`, and nothing that they depend on has changed
+    /// since.
+    pub fn has_held(&self, number: u64, stamps: &[Stamp]) -> bool {
+        let index = index_of(self.device, number);
+        let holds = |stamp: &Stamp| stamp.index == index && stamp.is_valid(&*self.memory);
+        stamps.iter().all(holds)
+    }
+
+    /// The first words of the fact about this, if there is one that is true, as a program would read
+    /// it.
+    pub fn recall<const N: usize>(&self, key: &Key<'_, [u8]>) -> Option<[u64; N]> {
+        let found = cache::find(&*self.memory, key)?;
+        let words = std::array::from_fn(|index| found.body(index));
+        if !found.is_true(&*self.memory) {
+            return None;
+        }
+        found.mark_used();
+        Some(words)
+    }
+
     /// Makes a fact. One that does not fit, or has become untrue already, is let go of.
     pub fn fill(
         &self,

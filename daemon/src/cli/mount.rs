@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     config::{
-        CachePolicy, Config, DataChoice, Denied, Engine, MountOptions, TransportChoice, stack_depth,
+        CachePolicy, Config, DataChoice, Denied, Engine, MountOptions, S2, TransportChoice,
+        stack_depth,
     },
     daemonize,
     error::{Error, Result},
@@ -86,9 +87,11 @@ pub struct MountArgs {
     /// Whether kernel programs answer what they know, where every change below is noticed (shm)
     #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
     pub s1: bool,
-    /// Whether a listing loads the attributes of what it lists, for those who look at them next
-    #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
-    pub s2: bool,
+    /// What is loaded before it is asked for: nothing (off), with a listing the attributes of what is
+    /// listed (readdirplus), or also the directories that a walk comes to next (on; shm with answers
+    /// of s1, else as readdirplus)
+    #[arg(long, value_name = "WHAT", default_value = "on", value_parser = values::s2)]
+    pub s2: S2,
     /// How many answers of s1 are kept, 1 to 4194304; each takes 320 bytes
     #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = ranges::s1_entries)]
     pub s1_entries: u32,
@@ -328,7 +331,7 @@ fn default_threads() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TransportKind;
+    use crate::config::{S2, TransportKind};
     use std::path::Path;
 
     fn parsed(line: &str) -> Result<Parsed, Failure> {
@@ -351,7 +354,7 @@ mod tests {
         assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
         assert_eq!(args.tests.lower_delay, values::delay("5ms:x*").ok());
         assert_eq!((args.s1, args.s1_entries), (false, 9));
-        assert!(!args.s2 && args.s6);
+        assert!(args.s2 == S2::Off && args.s6);
         assert_eq!(args.deny, [values::deny("core=EPERM").unwrap()]);
         assert!(args.foreground);
     }

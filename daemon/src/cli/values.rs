@@ -1,7 +1,7 @@
 //! Values of options: sizes with a suffix, times, names. Each parser says what it would have taken.
 
 use crate::{
-    config::{CachePolicy, DataChoice, Denied, Engine, TransportChoice, TransportKind},
+    config::{CachePolicy, DataChoice, Denied, Engine, S2, TransportChoice, TransportKind},
     delay::{LowerDelay, NamePattern},
     fuse::negotiate::PAYLOAD_MAX,
 };
@@ -150,6 +150,20 @@ pub fn switch(text: &str) -> Result<bool, String> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err("neither on nor off".to_owned()),
+    }
+}
+
+/// What is loaded before it is asked for.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn s2(text: &str) -> Result<S2, String> {
+    match text {
+        "off" => Ok(S2::Off),
+        "readdirplus" => Ok(S2::Readdirplus),
+        "on" => Ok(S2::Prefetch),
+        _ => Err("neither off, nor readdirplus, nor on".to_owned()),
     }
 }
 

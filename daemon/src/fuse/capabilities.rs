@@ -1,7 +1,7 @@
 //! The capabilities of the protocol: each with the condition under which it is asked for, or the
 //! reason why it is not. One that the daemon could not honour is never agreed to.
 
-use crate::config::{CachePolicy, Config, DataChoice, TransportKind};
+use crate::config::{CachePolicy, Config, DataChoice, S2, TransportKind};
 use transport::wire::InitFlags;
 
 /// What decides about capabilities.
@@ -232,7 +232,7 @@ fn has_ttl(wishes: &Wishes<'_>) -> bool {
 }
 
 fn prefetches(wishes: &Wishes<'_>) -> bool {
-    wishes.config.s2
+    wishes.config.s2 != S2::Off
 }
 
 fn checks_permissions(wishes: &Wishes<'_>) -> bool {

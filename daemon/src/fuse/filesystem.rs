@@ -69,7 +69,7 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Kernel programs answer what is put there from now on; called at most once, before requests
     /// are served, and only if every change of an inode of the lower file system, whoever makes it,
     /// moves its generation there. A file system that puts nothing there answers everything itself.
-    fn use_answers(&self, _memory: Box<dyn AnswerMemory>) {}
+    fn use_answers(self: Arc<Self>, _memory: Box<dyn AnswerMemory>) {}
 
     /// Attributes are shown by these rules from now on, and what the kernel believes is revoked when this
     /// returns. Not called by a thread that serves requests.

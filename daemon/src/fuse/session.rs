@@ -160,7 +160,7 @@ impl Session {
 
     /// Kernel programs answer what the file system puts there, which see for the condition.
     pub fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
-        self.fs.use_answers(memory);
+        Arc::clone(&self.fs).use_answers(memory);
     }
 
     /// The rule book of the mount; to be called once, before requests are served.

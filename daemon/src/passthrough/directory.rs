@@ -9,7 +9,7 @@ use super::{
 };
 use crate::fuse::{Answer, Body, Errno, Exchange};
 use rustix::{fs::OFlags, io::retry_on_intr};
-use std::{os::fd::AsFd, sync::Arc};
+use std::{cell::OnceCell, os::fd::AsFd, sync::Arc};
 use transport::wire::{
     Dirent, EntryOut, FopenFlags, FsyncFlags, FsyncIn, OpenOut, ReadIn, ReleaseIn,
 };
@@ -27,6 +27,7 @@ impl Passthrough {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         let directory = Arc::new(OpenDirectory::new(self.reopen(&inode, flags)?));
         let fh = self.directories.insert(directory).ok_or(Errno::NFILE)?;
+        self.prefetch.opened(inode.nodeid());
         // The kernel keeps a listing until the directory's mtime changes, which it knows as late
         // as attributes expire (`fuse_readdir_cached`, fs/fuse/readdir.c).
         let open_flags = if self.name_validity(inode.device()).is_zero() {
@@ -74,32 +75,52 @@ impl Passthrough {
 
     /// READDIR.
     pub(super) fn readdir(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
-        self.list(exchange, |_, _, listing, inode, entry| {
+        let inode = self.inode(exchange.header().nodeid)?;
+        self.list(exchange, |_, _, listing, entry| {
             let room = listing.take(Dirent::padded_len(entry.name.count_bytes()));
-            room.map(|room| Self::write_dirent(room, inode, entry))
+            room.map(|room| Self::write_dirent(room, &inode, entry))
         })
     }
 
     /// READDIRPLUS.
     pub(super) fn readdirplus(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let inode = self.inode(exchange.header().nodeid)?;
-        let stamps = self.stamps_of_names(&inode);
-        self.list(exchange, |_, directory, listing, inode, entry| {
+        // Taken when the first entry has been read, for reading moves the directory's access time.
+        let stamps = OnceCell::new();
+        let ReadIn { fh, offset, .. } = exchange.arg()?;
+        let is_first = offset == 0;
+        self.prefetch.demand(inode.nodeid());
+        // Where the kernel opens directories by itself a listing is all that is heard of it.
+        if is_first && fh == NO_HANDLE {
+            self.prefetch.opened(inode.nodeid());
+        }
+        let mut directories = Vec::new();
+        let answer = self.list(exchange, |_, directory, listing, entry| {
             // Only what fits is looked up: a lookup is counted once it is answered.
             let len = Dirent::plus_padded_len(entry.name.count_bytes());
             let room = listing.take(len)?;
             let (plus, rest) = room.split_at_mut(size_of::<EntryOut>());
-            let out = self.entry_in_listing(inode, stamps, directory, entry);
+            let stamps = || *stamps.get_or_init(|| self.stamps_of_names(&inode));
+            let out = self.entry_in_listing(&inode, stamps, directory, entry);
             plus.copy_from_slice(bytemuck::bytes_of(&out));
-            Self::write_dirent(rest, inode, entry);
+            Self::write_dirent(rest, &inode, entry);
+            if entry.is_directory() && out.nodeid != 0 {
+                directories.push(out.nodeid);
+            }
             Some(())
-        })
+        });
+        self.prefetch.listed(inode.nodeid(), is_first, &directories);
+        if let Ok(Body::Out(0)) = &answer {
+            self.prefetch.closed(inode.nodeid());
+        }
+        answer
     }
 
     /// RELEASEDIR.
     pub(super) fn releasedir(&self, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let ReleaseIn { fh, .. } = exchange.arg()?;
         self.directories.remove(fh).ok_or(Errno::BADF)?;
+        self.prefetch.closed(exchange.header().nodeid);
         Ok(Body::Empty)
     }
 
@@ -121,13 +142,12 @@ impl Passthrough {
     fn list(
         &self,
         exchange: &mut (dyn Exchange + '_),
-        write: impl Fn(&Self, &OpenDirectory, &mut Listing<'_>, &Inode, &Entry<'_>) -> Option<()>,
+        mut write: impl FnMut(&Self, &OpenDirectory, &mut Listing<'_>, &Entry<'_>) -> Option<()>,
     ) -> Answer {
         let ReadIn {
             fh, offset, size, ..
         } = exchange.arg()?;
-        let inode = self.inode(exchange.header().nodeid)?;
-        let directory = self.open_directory(inode.nodeid(), fh)?;
+        let directory = self.open_directory(exchange.header().nodeid, fh)?;
         let mut entries = directory.entries();
         entries.seek(&directory, offset)?;
         let out = exchange.out();
@@ -144,7 +164,7 @@ impl Passthrough {
                 Err(errno) => return Err(errno),
             };
             let Some(entry) = next else { break };
-            if write(self, &directory, &mut listing, &inode, &entry).is_none() {
+            if write(self, &directory, &mut listing, &entry).is_none() {
                 if listing.len == 0 {
                     // An empty reply would mean the end of the directory.
                     return Err(Errno::INVAL);
@@ -162,15 +182,20 @@ impl Passthrough {
     fn entry_in_listing(
         &self,
         parent: &Inode,
-        stamps: Option<Stamps>,
+        stamps: impl FnOnce() -> Option<Stamps>,
         directory: &OpenDirectory,
         entry: &Entry<'_>,
     ) -> EntryOut {
         if matches!(entry.name.to_bytes(), b"." | b"..") || self.denied(entry.name).is_some() {
             return EntryOut::default();
         }
-        let dir = directory.as_fd();
-        let found = self.find_and_cache(parent, stamps, dir, entry.name, Keep::Closed);
+        let found = match self.find_in_facts(parent, entry.name) {
+            Some(found) => Ok(found),
+            None => {
+                let dir = directory.as_fd();
+                self.find_and_cache(parent, stamps(), dir, entry.name, Keep::Closed)
+            }
+        };
         found.map_or_else(|_| EntryOut::default(), |found| self.entry(&found))
     }
 

@@ -19,12 +19,24 @@ use crate::{answers::Answers, fuse::Errno};
 use rustix::fs::{OFlags, SeekFrom, Statx};
 use std::{ffi::CStr, mem::MaybeUninit, sync::Arc};
 use transport::{
-    cache::{ABSENT, Key, Kind, STATX_WORDS},
+    cache::{ABSENT, ATTR_WORDS, Key, Kind, STATX_WORDS},
     generation::Stamp,
+    wire::{Attr, AttrOut},
 };
 
 /// What was noted before a look: what is found depends on these generations.
 pub(super) type Stamps = [Stamp; 2];
+
+/// What attributes rest on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Basis {
+    /// A look that no stamp was taken before.
+    Look,
+    /// A look that these were taken before.
+    Stamped(Stamps),
+    /// A fact that is true.
+    Fact,
+}
 
 impl Passthrough {
     /// Where facts about `inode` go, if there are any: the kernel programs answer, and all changes of
@@ -39,6 +51,42 @@ impl Passthrough {
     pub(super) fn stamps_of(&self, inode: &Inode) -> Option<Stamps> {
         let answers = self.answers_about(inode)?;
         Some([answers.stamp(inode.number())?; 2])
+    }
+
+    /// The same of an inode that is not known yet, by what is likely to be its number: the word is
+    /// the inode's if that [is so](Self::has_held).
+    pub(super) fn stamps_of_number(&self, number: Option<u64>) -> Option<Stamps> {
+        Some([self.answers.get()?.stamp(number?)?; 2])
+    }
+
+    /// Whether `stamps` are of `inode`, and nothing that they depend on has changed since. To be asked
+    /// after the inode is watched: a change that began before that has moved the generation, and one
+    /// that begins after it is reported.
+    pub(super) fn has_held(&self, inode: &Inode, stamps: Stamps) -> bool {
+        let answers = self.answers_about(inode);
+        answers.is_some_and(|answers| answers.has_held(inode.number(), &stamps))
+    }
+
+    /// The attributes of `inode`, if a fact has them. To be asked after the inode is watched.
+    pub(super) fn attributes_in_fact(&self, inode: &Inode) -> Option<Attr> {
+        let answers = self.answers_about(inode)?;
+        let words = answers.recall::<ATTR_WORDS>(&key(Kind::Attr, inode.nodeid(), &[]))?;
+        let out: AttrOut = bytemuck::cast(words);
+        Some(out.attr)
+    }
+
+    /// What `name` in `parent` is by facts alone, its lookup counted; `None` if they do not tell, or tell
+    /// that there is nothing.
+    pub(super) fn find_in_facts(&self, parent: &Inode, name: &CStr) -> Option<Found> {
+        let answers = self.answers_about(parent)?;
+        let key = key(Kind::Name, parent.nodeid(), name.to_bytes());
+        let [child, ..] = answers.recall::<4>(&key)?;
+        let inode = self.inodes.get(child).ok()?;
+        let attr = self.attributes_in_fact(&inode)?;
+        let is_same = |known: &Inode| known.nodeid() == child;
+        let inode = self.inodes.find(inode.identity(), is_same)?;
+        let basis = Basis::Fact;
+        Some(Found { inode, attr, basis })
     }
 
     /// To be taken before names in `directory` are looked at.
@@ -83,7 +131,11 @@ impl Passthrough {
         if !inode.matches(stat) {
             return;
         }
-        let mut out = attr::attr_out(self.attr(inode, stat), self.attr_validity(inode));
+        self.fill_attr(answers, inode, stamps, self.attr(inode, stat));
+    }
+
+    fn fill_attr(&self, answers: &Answers, inode: &Inode, stamps: Stamps, attr: Attr) {
+        let mut out = attr::attr_out(attr, self.attr_validity(inode));
         out.dummy = inode.shown_by();
         let body = bytemuck::bytes_of(&out);
         let key = key(Kind::Attr, inode.nodeid(), &[]);
@@ -120,18 +172,16 @@ impl Passthrough {
         let validity = [ttl.as_secs(), u64::from(ttl.subsec_nanos())];
         let inode = match found {
             None => [0, 0],
-            Some(Found {
-                inode,
-                stat,
-                stamps,
-            }) => {
+            Some(Found { inode, attr, basis }) => {
                 if self.answers_about(inode).is_none() {
                     return;
                 }
                 let Some(word) = self.inodes.counted_in(inode) else {
                     return;
                 };
-                self.fill_attributes(inode, *stamps, stat);
+                if let Basis::Stamped(stamps) = basis {
+                    self.fill_attr(answers, inode, *stamps, *attr);
+                }
                 [inode.nodeid(), word.pack()]
             }
         };

@@ -46,6 +46,14 @@ impl FileHandle {
         Ok((Self::from_raw(&raw), mount_id))
     }
 
+    /// The inode number that the handle seems to be made of: `FILEID_INO32_GEN`, which ext4 has, starts
+    /// with it (include/linux/exportfs.h).
+    pub(super) fn likely_number(&self) -> Option<u64> {
+        const FILEID_INO32_GEN: i32 = 1;
+        let number = self.bytes().first_chunk::<4>()?;
+        (self.kind == FILEID_INO32_GEN).then_some(u32::from_ne_bytes(*number).into())
+    }
+
     /// Opens the inode; `mount` is a descriptor (not `O_PATH`) of anything on its mount.
     ///
     /// # Errors

@@ -35,6 +35,16 @@ pub enum Identity {
     },
 }
 
+impl Identity {
+    /// What is likely to be its inode number, to be compared with what statx(2) says.
+    pub(super) fn likely_number(&self) -> Option<u64> {
+        match self {
+            Self::Handle { handle, .. } => handle.likely_number(),
+            Self::Number { number, .. } => Some(*number),
+        }
+    }
+}
+
 /// A lower inode and how to reach it.
 #[derive(Debug)]
 pub struct Inode {

@@ -188,6 +188,16 @@ impl InodeStore {
         })
     }
 
+    /// How often `nodeid` was given away so far, by the daemon and by programs; 0 if it is not known.
+    pub fn given(&self, nodeid: u64) -> u64 {
+        self.get(nodeid).map_or(0, |inode| {
+            let shard = self.identity_shard(inode.identity());
+            let known = shard.get(inode.identity());
+            let known = known.filter(|known| known.inode.nodeid() == nodeid);
+            known.map_or(0, |known| known.given + self.counted(&inode))
+        })
+    }
+
     /// Lookups may be answered by kernel programs from now on.
     pub fn answered_by(&self, answers: &Arc<Answers>) {
         // There is one set of programs to a mount.

@@ -8,7 +8,7 @@
 
 use super::{
     Passthrough, attr,
-    facts::Stamps,
+    facts::{Basis, Stamps},
     file_handle::FileHandle,
     inode::{FdSlot, Identity, Inode, Place, device_of, kind_of},
     mount_fd::LowerMount,
@@ -37,9 +37,10 @@ pub(super) enum Keep {
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) inode: Arc<Inode>,
-    pub(super) stat: Statx,
-    /// Taken before `stat`, if the inode was known by then.
-    pub(super) stamps: Option<Stamps>,
+    /// As the kernel is told them.
+    pub(super) attr: Attr,
+    /// What these rest on.
+    pub(super) basis: Basis,
 }
 
 impl Passthrough {
@@ -50,6 +51,7 @@ impl Passthrough {
         let found = match names::lookup_name(exchange)? {
             LookupName::Entry(name) if let Some(errno) = self.denied(name) => return Err(errno),
             LookupName::Entry(name) => {
+                self.prefetch.looked_up(parent.nodeid());
                 let stamps = self.stamps_of_names(&parent);
                 self.find_and_cache(&parent, stamps, dir.as_fd(), name, Keep::Cached)
             }
@@ -95,20 +97,22 @@ impl Passthrough {
         found
     }
 
-    /// Of an inode that was not known the attributes were read before there was a stamp: they are
-    /// read once more.
+    /// Attributes that were read without a stamp are read once more.
     fn stamp_found(&self, found: &mut Found) {
-        if found.stamps.is_some() {
+        if !matches!(found.basis, Basis::Look) {
             return;
         }
-        let stamps = self.stamps_of(&found.inode);
+        let Some(stamps) = self.stamps_of(&found.inode) else {
+            return;
+        };
         // After the stamps: what is answered by them is to be revoked when they are over.
         self.watch(&found.inode, None);
-        if stamps.is_some()
-            && let Ok(fd) = self.path_fd(&found.inode)
+        if let Ok(fd) = self.path_fd(&found.inode)
             && let Ok(stat) = self.lower.stat_fd(fd.as_fd())
+            && found.inode.matches(&stat)
         {
-            (found.stat, found.stamps) = (stat, stamps);
+            found.attr = self.attr(&found.inode, &stat);
+            found.basis = Basis::Stamped(stamps);
         }
     }
 
@@ -139,10 +143,11 @@ impl Passthrough {
             if let Some(found) = self.find_known(parent, &identity, dir, name)? {
                 return Ok(found);
             }
+            let stamps = self.stamps_of_number(identity.likely_number());
             match self.open_identity(&identity, &mount) {
                 Ok(fd) => {
                     let stat = self.lower.stat_fd(fd.as_fd())?;
-                    return self.find_or_add(parent, fd, (identity, mount, stat), keep);
+                    return self.find_or_add(parent, fd, (identity, mount, stat), stamps, keep);
                 }
                 // Removed between the two: the name may lead to another file by now.
                 Err(Errno::STALE) => {}
@@ -151,7 +156,7 @@ impl Passthrough {
         }
         let fd = self.retry_on_emfile(|| self.lower.open_name(dir, name))?;
         let identified = self.identify(fd.as_fd())?;
-        self.find_or_add(parent, fd, identified, keep)
+        self.find_or_add(parent, fd, identified, None, keep)
     }
 
     /// The inode itself, counted once more.
@@ -162,11 +167,12 @@ impl Passthrough {
             .inodes
             .find(inode.identity(), |known| known.nodeid() == inode.nodeid());
         let inode = known.ok_or(Errno::STALE)?;
-        Ok(Found {
-            inode,
-            stat,
-            stamps: None,
-        })
+        Ok(self.found(inode, &stat, Basis::Look))
+    }
+
+    fn found(&self, inode: Arc<Inode>, stat: &Statx, basis: Basis) -> Found {
+        let attr = self.attr(&inode, stat);
+        Found { inode, attr, basis }
     }
 
     /// The directory that `child` lies in, for an application that opened a file handle on the
@@ -206,20 +212,16 @@ impl Passthrough {
             Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
         self.place(&inode, parent);
-        let stat = self.look_again(parent, &inode, fd, stat)?;
-        Ok(self.entry(&Found {
-            inode,
-            stat,
-            stamps: None,
-        }))
+        let (stat, basis) = self.look_again(parent, &inode, fd, stat, None)?;
+        Ok(self.entry(&self.found(inode, &stat, basis)))
     }
 
     /// The reply that tells the kernel of `found`.
     pub(super) fn entry(&self, found: &Found) -> EntryOut {
-        let attr = self.attr(&found.inode, &found.stat);
         let inode = &found.inode;
         let name_ttl = self.name_validity(inode.device());
-        let mut out = attr::entry_out(inode.nodeid(), attr, name_ttl, self.attr_validity(inode));
+        let attr_ttl = self.attr_validity(inode);
+        let mut out = attr::entry_out(inode.nodeid(), found.attr, name_ttl, attr_ttl);
         self.show_entry(inode, &mut out);
         out
     }
@@ -264,6 +266,13 @@ impl Passthrough {
         };
         let stamps = self.stamps_of(&inode);
         self.watch(&inode, Some(parent));
+        if let Some(attr) = self.attributes_in_fact(&inode) {
+            let basis = Basis::Fact;
+            let inode = self
+                .inodes
+                .find(identity, |known| known.nodeid() == inode.nodeid());
+            return Ok(inode.map(|inode| Found { inode, attr, basis }));
+        }
         let stat = match inode.present_fd() {
             Some(fd) => self.lower.stat_fd(fd.as_fd())?,
             None => self.lower.stat_name(dir, name)?,
@@ -271,11 +280,8 @@ impl Passthrough {
         // It may have been forgotten meanwhile, and the handle have become another inode's.
         let is_same = |known: &Inode| known.nodeid() == inode.nodeid() && known.matches(&stat);
         let inode = self.inodes.find(identity, is_same);
-        Ok(inode.map(|inode| Found {
-            inode,
-            stat,
-            stamps,
-        }))
+        let basis = stamps.map_or(Basis::Look, Basis::Stamped);
+        Ok(inode.map(|inode| self.found(inode, &stat, basis)))
     }
 
     fn open_identity(&self, identity: &Identity, mount: &LowerMount) -> Result<OwnedFd, Errno> {
@@ -320,12 +326,14 @@ impl Passthrough {
         Some((identity, mount))
     }
 
-    /// The inode of `fd`, an `O_PATH` descriptor of what is `identified`, its lookup counted.
+    /// The inode of `fd`, an `O_PATH` descriptor of what is `identified`, its lookup counted. `stamps`
+    /// were taken before `fd` was looked at.
     fn find_or_add(
         &self,
         parent: &Inode,
         fd: OwnedFd,
         (identity, mount, stat): (Identity, Arc<LowerMount>, Statx),
+        stamps: Option<Stamps>,
         keep: Keep,
     ) -> Result<Found, Errno> {
         let mut fd = Some(fd);
@@ -341,38 +349,44 @@ impl Passthrough {
             Ok(self.new_inode(nodeid, (identity, mount, &stat), parent, slot))
         })?;
         let held = inode.present_fd();
-        let stat = match (&fd, &held) {
-            (Some(fd), _) => self.look_again(parent, &inode, fd.as_fd(), stat)?,
-            (None, Some(fd)) => self.look_again(parent, &inode, fd.as_fd(), stat)?,
-            (None, None) => stat,
+        let open = fd.as_ref().map(AsFd::as_fd);
+        let (stat, basis) = match open.or(held.as_ref().map(|fd| fd.as_fd())) {
+            Some(fd) => self.look_again(parent, &inode, fd, stat, stamps)?,
+            None => (stat, Basis::Look),
         };
         if keep == Keep::Cached
             && let Some(fd) = fd
         {
             self.fds.admit(&inode, fd);
         }
-        Ok(Found {
-            inode,
-            stat,
-            stamps: None,
-        })
+        Ok(self.found(inode, &stat, basis))
     }
 
-    /// The attributes of `inode`, which `fd` is of, once more if it had to be known to be watched.
+    /// The attributes of `inode`, which `fd` is of: `stat` if nothing can have changed between
+    /// `stamps`, which are older, and its being watched; else they are looked at once more, if it had
+    /// to be known to be watched.
     fn look_again(
         &self,
         parent: &Inode,
         inode: &Inode,
         fd: BorrowedFd<'_>,
         stat: Statx,
-    ) -> Result<Statx, Errno> {
-        if !self.is_coherent() {
-            return Ok(stat);
-        }
+        stamps: Option<Stamps>,
+    ) -> Result<(Statx, Basis), Errno> {
         self.watch(inode, Some(parent));
+        if let Some(stamps) = stamps
+            && inode.matches(&stat)
+            && self.has_held(inode, stamps)
+        {
+            return Ok((stat, Basis::Stamped(stamps)));
+        }
+        if !self.is_coherent() {
+            return Ok((stat, Basis::Look));
+        }
         let looked = self.lower.stat_fd(fd);
         // Its lookup is counted, and nobody will hear of it.
-        looked.inspect_err(|_| self.forget_lookups(inode.nodeid(), 1))
+        let stat = looked.inspect_err(|_| self.forget_lookups(inode.nodeid(), 1))?;
+        Ok((stat, Basis::Look))
     }
 
     /// Who `fd` is.

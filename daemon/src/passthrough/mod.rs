@@ -21,6 +21,7 @@
 //! | `shown` | how inodes are shown: transformations on replies and requests |
 //! | `openless` | files without OPEN (`--no-open`) |
 //! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
+//! | `prefetch` | directories loaded before they are asked for |
 //! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
 //! | [`open_directory`] | an open directory and the entries read ahead |
 //! | [`proc_fd`] | from a descriptor to a path |
@@ -71,6 +72,7 @@ mod open_file_tests;
 #[cfg(test)]
 mod open_tests;
 mod openless;
+mod prefetch;
 mod privileges;
 pub mod proc_fd;
 mod reread;
@@ -125,6 +127,7 @@ pub struct Passthrough {
     coherence: Option<Arc<Coherence>>,
     transforms: Transforms,
     device: OnceLock<Device>,
+    prefetch: prefetch::Prefetch,
 }
 
 impl Passthrough {
@@ -163,12 +166,14 @@ impl Passthrough {
             coherence: None,
             transforms: Transforms::default(),
             device: OnceLock::new(),
+            prefetch: prefetch::Prefetch::default(),
         })
     }
 
     /// How many inodes the kernel knows, the root included: at least 1.
     pub fn inode_count(&self) -> usize {
-        self.inodes.inode_count()
+        let ahead = self.prefetch.held_alone(self);
+        self.inodes.inode_count().saturating_sub(ahead).max(1)
     }
 
     /// The inode that the kernel calls `nodeid`.
@@ -329,7 +334,7 @@ impl FileSystem for Passthrough {
         self.transform_by(rules);
     }
 
-    fn use_answers(&self, memory: Box<dyn AnswerMemory>) {
+    fn use_answers(self: Arc<Self>, memory: Box<dyn AnswerMemory>) {
         let answers = Arc::new(Answers::new(memory, self.inodes.root().device()));
         self.inodes.answered_by(&answers);
         for (number, transform) in self.transforms.read().iter() {
@@ -337,6 +342,9 @@ impl FileSystem for Passthrough {
         }
         // Called once.
         let _ = self.answers.set(answers);
+        if let Err(error) = self.start_prefetch() {
+            tracing::error!("directories are not loaded ahead: {error}");
+        }
     }
 
     fn holdings(&self) -> String {
@@ -365,6 +373,7 @@ impl FileSystem for Passthrough {
     }
 
     fn destroy(&self) {
+        self.prefetch.stop();
         if let Some(coherence) = &self.coherence {
             coherence.stop();
         }

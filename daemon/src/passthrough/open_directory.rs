@@ -35,6 +35,11 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Whether it says that it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.kind == libc::DT_DIR
+    }
+
     /// The entry at the start of `bytes`; `None` at their end.
     ///
     /// # Errors

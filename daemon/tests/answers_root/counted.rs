@@ -50,6 +50,16 @@ impl Counted {
         self.0["s1"][name].as_u64().unwrap_or_default()
     }
 
+    /// What became of what was loaded ahead, by its name there.
+    pub fn ahead(&self, name: &str) -> u64 {
+        self.0["s2"][name].as_u64().unwrap_or_default()
+    }
+
+    /// What is loaded before it is asked for.
+    pub fn ahead_mode(&self) -> &str {
+        self.0["s2"]["mode"].as_str().unwrap_or_default()
+    }
+
     /// Answers that a program renewed from replies.
     pub fn renewed_by_replies(&self) -> u64 {
         self.0["s6"]["renewed"].as_u64().unwrap_or_default()

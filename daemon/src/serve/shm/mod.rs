@@ -33,7 +33,7 @@ use crate::{
     answers::Answers,
     bpf::{Programs, SharedMemory, Sizes, changes::Changes},
     coherence::UNPROVEN,
-    config::CachePolicy,
+    config::{CachePolicy, S2},
     error::Result,
     fuse::Session,
     mount::table::MountTable,
@@ -122,6 +122,12 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         control.facts.set(plan.caches.facts().into());
         control.renews.set(plan.caches.renews.into());
     }
+    let ahead = match session.config().s2 {
+        S2::Prefetch if !answers => S2::Readdirplus,
+        s2 => s2,
+    };
+    let control = shared.memory.control().expect("the map has one element");
+    control.ahead.set(ahead as u64);
     let mount = MountTable::read()?;
     if let Some(mount) = mount.top(&session.config().mountpoint) {
         programs.watch(mount.device)?;
