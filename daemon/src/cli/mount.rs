@@ -87,9 +87,8 @@ pub struct MountArgs {
     /// Whether kernel programs answer what they know, where every change below is noticed (shm)
     #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
     pub s1: bool,
-    /// What is loaded before it is asked for: nothing (off), with a listing the attributes of what is
-    /// listed (readdirplus), or also the directories that a walk comes to next (on; shm with answers
-    /// of s1, else as readdirplus)
+    /// What is loaded before it is asked for: nothing (off), attributes with a listing (readdirplus), or
+    /// also the directories that a walk comes to next (on; without answers of s1 as readdirplus)
     #[arg(long, value_name = "WHAT", default_value = "on", value_parser = values::s2)]
     pub s2: S2,
     /// How many answers of s1 are kept, 1 to 4194304; each takes 320 bytes

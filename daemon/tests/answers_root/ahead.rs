@@ -52,8 +52,11 @@ fn begin_walk(mount: &TestMount) -> Vec<PathBuf> {
     dirs
 }
 
+/// An entry: its name, number, mode and size, and parts of two of its times.
+type Told = (PathBuf, u64, u32, u64, (i64, i64));
+
 /// What a listing and a look at each entry say.
-fn told(dir: &Path) -> Vec<(PathBuf, u64, u32, u64, (i64, i64))> {
+fn told(dir: &Path) -> Vec<Told> {
     let mut told: Vec<_> = names(dir)
         .into_iter()
         .filter_map(|path| Some((fs::symlink_metadata(&path).ok()?, path)))
