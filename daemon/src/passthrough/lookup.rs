@@ -97,9 +97,14 @@ impl Passthrough {
         found
     }
 
-    /// Attributes that were read without a stamp are read once more.
+    /// Attributes that were read without a stamp, or with one that is over, are read once more.
     fn stamp_found(&self, found: &mut Found) {
-        if !matches!(found.basis, Basis::Look) {
+        let is_good = match found.basis {
+            Basis::Look => false,
+            Basis::Stamped(stamps) => self.has_held(&found.inode, stamps),
+            Basis::Fact => true,
+        };
+        if is_good {
             return;
         }
         let Some(stamps) = self.stamps_of(&found.inode) else {
