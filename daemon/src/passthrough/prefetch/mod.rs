@@ -57,6 +57,8 @@ pub(super) struct Prefetch {
 struct Shared {
     runs: bool,
     walk: Walk,
+    /// The directory that was opened last.
+    last: Option<u64>,
     closed: Vec<u64>,
 }
 
@@ -88,7 +90,16 @@ impl Prefetch {
     /// A directory is opened.
     pub(super) fn opened(&self, directory: u64) {
         self.demand(directory);
-        self.tell(|shared| shared.walk.opened(directory));
+        self.tell(|shared| {
+            // Who goes on to another directory is done with the last one, or has it closed late.
+            let last = shared.last.replace(directory);
+            if let Some(last) = last.filter(|&last| last != directory)
+                && shared.closed.len() < CLOSED
+            {
+                shared.closed.push(last);
+            }
+            shared.walk.opened(directory) || shared.walk.is_waiting()
+        });
     }
 
     /// A directory is closed.
