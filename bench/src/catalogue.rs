@@ -112,7 +112,7 @@ impl Catalogue {
                 "shm+auto",
                 "shm-kernel",
                 "shm-kernel+passthrough",
-                "uring~writeback",
+                "uring@coherent~writeback",
             ]),
             workloads::streams(&amount),
         );
