@@ -72,7 +72,8 @@ impl Passthrough {
         let answers = self.answers_about(inode)?;
         let words = answers.recall::<ATTR_WORDS>(&key(Kind::Attr, inode.nodeid(), &[]))?;
         let out: AttrOut = bytemuck::cast(words);
-        Some(out.attr)
+        // One that was renewed from a reply to be shown by another rule says what is shown.
+        (out.dummy == inode.shown_by()).then_some(out.attr)
     }
 
     /// What `name` in `parent` is by facts alone, its lookup counted; `None` if they do not tell, or tell
