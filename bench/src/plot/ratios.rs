@@ -32,6 +32,7 @@ pub fn draw(verdicts: &[Verdict]) -> Result<String> {
             .max_light_lines(1)
             .disable_y_mesh()
             .disable_y_axis()
+            .x_label_formatter(&|ratio| tick(*ratio))
             .x_desc("ratio of rates (logarithmic): right of 1 is faster")
             .draw()
             .map_err(failed)?;
@@ -62,10 +63,28 @@ pub fn draw(verdicts: &[Verdict]) -> Result<String> {
     })
 }
 
+/// What stands at a line of the axis: 1, 2 and 5 times a power of ten; others are too close.
+fn tick(ratio: f64) -> String {
+    let power = 10f64.powf(ratio.log10().floor());
+    let near = |times: f64| (ratio / (power * times) - 1.0).abs() < 0.01;
+    if [1.0, 2.0, 5.0, 10.0].into_iter().any(near) {
+        crate::report::ratio(ratio)
+    } else {
+        String::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{testing::record, verdict::verdicts};
+
+    #[test]
+    fn only_some_lines_have_a_number() {
+        assert_eq!(tick(0.300_000_000_000_4), "");
+        assert_eq!(tick(0.2), "0.20");
+        assert_eq!(tick(1.0), "1.00");
+    }
 
     #[test]
     fn every_verdict_has_a_line() {
