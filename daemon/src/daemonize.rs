@@ -21,6 +21,7 @@ use std::{
     fs::OpenOptions,
     io::{self, PipeReader, PipeWriter, Read as _, Write as _},
     os::{
+        fd::{AsFd, BorrowedFd},
         linux::net::SocketAddrExt as _,
         unix::{
             ffi::OsStrExt as _,
@@ -64,6 +65,12 @@ impl Report {
             .and_then(|()| rustix::stdio::dup2_stdout(&null))
             .and_then(|()| rustix::stdio::dup2_stderr(&null))
             .map_err(|errno| Error::system("cannot let go of the terminal", errno))
+    }
+}
+
+impl AsFd for Report {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
     }
 }
 

@@ -19,13 +19,13 @@ use crate::{
     fuse::{Backing, BackingId, Device, FileSystem, Session},
     metrics,
     mount::{self, How, Mounted, presence, undertaker::Undertaker},
-    passthrough::Passthrough,
+    passthrough::{Passthrough, lower::Lower},
     privilege,
     probe::{self, Answer, Probe},
     rules::book::Book,
     select, serve,
     signals::Signals,
-    supervise::child::Ready,
+    supervise::{child::Ready, kept::Kept},
 };
 use nix::sys::signal::Signal;
 use rustix::{
@@ -98,39 +98,57 @@ fn run_by(
     crate::log::panics();
     let signals = Signals::collect()?;
     let serving = Serving::start(kind, Arc::new(config), signals, daemon, make)?;
-    match announce {
-        Announce::Parent(report) => report.ready()?,
-        Announce::Log | Announce::Supervisor(_) => {
-            let probe = Probe::start(&serving.session.config().mountpoint)?;
-            match serving.next(Some(probe::PATIENCE), Some(probe.as_fd())) {
-                Some(Event::Ended) => return serving.ended(),
-                Some(Event::Signal(signal)) => return serving.quiesce(signal),
-                Some(Event::Ready) | None => {}
-            }
-            match probe.outcome(Duration::ZERO) {
-                Ok(Answer::Ours) => {}
-                // Unmounted already; whoever still has it, in another namespace say, is served.
-                Ok(Answer::Another) => tracing::info!("the mount has ended here"),
-                // An unmount may have come first; then there was nothing left to answer.
-                Err(error) => {
-                    return match serving.next(Some(STOP), None) {
-                        Some(Event::Ended) => serving.ended(),
-                        _ => Err(error),
-                    };
+    serving.go(announce)
+}
+
+/// The same on a mount that its supervisor has made, and that a daemon before this one may have served.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn go_on(config: Config, announce: Announce, kept: &Kept) -> Result<()> {
+    crate::log::panics();
+    let signals = Signals::collect()?;
+    Serving::go_on(Arc::new(config), signals, kept)?.go(announce)
+}
+
+impl Serving {
+    /// Says that the mount answers, and serves until it ends.
+    fn go(self, announce: Announce) -> Result<()> {
+        match announce {
+            Announce::Parent(report) => report.ready()?,
+            Announce::Log | Announce::Supervisor(_) => {
+                let probe = Probe::start(&self.session.config().mountpoint)?;
+                match self.next(Some(probe::PATIENCE), Some(probe.as_fd())) {
+                    Some(Event::Ended) => return self.ended(),
+                    Some(Event::Signal(signal)) => return self.quiesce(signal),
+                    Some(Event::Ready) | None => {}
+                }
+                match probe.outcome(Duration::ZERO) {
+                    Ok(Answer::Ours) => {}
+                    // Unmounted already; whoever still has it, in another namespace say, is served.
+                    Ok(Answer::Another) => tracing::info!("the mount has ended here"),
+                    // An unmount may have come first; then there was nothing left to answer.
+                    Err(error) => {
+                        return match self.next(Some(STOP), None) {
+                            Some(Event::Ended) => self.ended(),
+                            _ => Err(error),
+                        };
+                    }
+                }
+                match announce {
+                    Announce::Supervisor(ready) => ready.tell(self.mounted.device())?,
+                    _ => crate::daemonize::tell_supervisor(),
                 }
             }
-            match announce {
-                Announce::Supervisor(ready) => ready.tell(serving.mounted.device())?,
-                _ => crate::daemonize::tell_supervisor(),
-            }
         }
-    }
-    serving.log();
-    loop {
-        match serving.next(None, None) {
-            Some(Event::Ended) => return serving.ended(),
-            Some(Event::Signal(signal)) => return serving.quiesce(signal),
-            Some(Event::Ready) | None => {}
+        self.log();
+        loop {
+            match self.next(None, None) {
+                Some(Event::Ended) => return self.ended(),
+                Some(Event::Signal(signal)) => return self.quiesce(signal),
+                Some(Event::Ready) | None => {}
+            }
         }
     }
 }
@@ -186,6 +204,39 @@ impl Serving {
         let undertaker = undertaker(&config, &mounted);
         backing.0.get_or_init(|| device.clone());
         let session = Session::handshake(device, fs, config, kind)?;
+        Self::serve(mounted, session, signals, daemon, undertaker)
+    }
+
+    /// Goes on where the daemon before this one died, if there was one.
+    fn go_on(config: Arc<Config>, signals: Signals, kept: &Kept) -> Result<Self> {
+        raise_limits();
+        let device = kept.agreed.device.clone();
+        let backing = Arc::new(MountedDevice::default());
+        backing.0.get_or_init(|| device.clone());
+        let lower = Lower::private(kept.lower()?);
+        let fs = Passthrough::kept(&config, backing, lower, &kept.ledger)?;
+        let fs: Arc<dyn FileSystem> = match &config.lower_delay {
+            Some(delay) => Arc::new(Delayed::new(Arc::new(fs), delay.clone())),
+            None => Arc::new(fs),
+        };
+        let mounted = Mounted::taken_over(&config.mountpoint, kept.mount);
+        let session = Session::go_on(kept.agreed.clone(), kept.channels.clone(), fs, config);
+        // Before anything is read: what this daemon has read would be sent again as well.
+        if let Err(errno) = device.notify_resend() {
+            mounted.forget();
+            return Err(Error::system("requests are not sent again", errno));
+        }
+        Self::serve(mounted, session, signals, true, None)
+    }
+
+    /// Starts what serves a mount that is made.
+    fn serve(
+        mounted: Mounted,
+        session: Arc<Session>,
+        signals: Signals,
+        daemon: bool,
+        undertaker: Option<Undertaker>,
+    ) -> Result<Self> {
         session.go_by(Book::in_file()?);
         // Before any request is answered.
         session.show_by_book()?;
@@ -360,7 +411,7 @@ fn undertaker(config: &Config, mounted: &Mounted) -> Option<Undertaker> {
 
 /// Every inode may cost a descriptor, and a file may be as large as whoever writes it may make it,
 /// which the kernel checks: the soft limits become the hard ones (getrlimit(2)).
-fn raise_limits() {
+pub(crate) fn raise_limits() {
     for (resource, name) in [
         (Resource::Nofile, "open files"),
         (Resource::Fsize, "file sizes"),

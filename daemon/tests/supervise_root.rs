@@ -5,6 +5,8 @@ mod common;
 
 #[path = "supervise_root/anew.rs"]
 mod anew;
+#[path = "supervise_root/goes_on.rs"]
+mod goes_on;
 
 use common::Daemon;
 use nix::{

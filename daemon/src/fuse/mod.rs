@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`session`] | one mount being served: from INIT to the end of the connection |
+//! | [`agreed`] | INIT: read, answered, and what came of it |
 //! | [`negotiate`] | INIT: what kernel and daemon agree on, size by size |
 //! | [`capabilities`] | what is asked of the kernel, each capability with its reason |
 //! | [`device`] | `/dev/fuse`: one channel to the kernel's end of a mount |
@@ -22,6 +23,7 @@
 //!
 //! Unit tests drive a file system through `testing`, without a kernel.
 
+pub mod agreed;
 pub mod backing;
 pub mod blocking;
 pub mod capabilities;
@@ -42,6 +44,7 @@ pub mod slow;
 pub mod testing;
 pub mod thread;
 
+pub use agreed::Agreed;
 pub use backing::{Backing, BackingId};
 pub use device::Device;
 pub use exchange::{Answer, Body, Exchange};

@@ -123,6 +123,16 @@ impl Device {
         self.notify(NotifyCode::INC_EPOCH, &[])
     }
 
+    /// The kernel sends every request again that was read and not answered, on whatever channel
+    /// (Linux 6.9; `fuse_resend`, fs/fuse/dev.c). Not to be called while requests are served.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the kernel does not know it, `ENODEV`.
+    pub fn notify_resend(&self) -> Result<(), Errno> {
+        self.notify(NotifyCode::RESEND, &[])
+    }
+
     /// Writes one notification.
     ///
     /// # Errors

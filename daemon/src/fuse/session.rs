@@ -1,29 +1,25 @@
 //! One mount being served: from INIT to the end of the connection.
 
 use super::{
-    Answer, Backing, Body, Device, Errno, Exchange, FileSystem, Negotiated, OwnedExchange, Reply,
+    Agreed, Answer, Body, Device, Errno, Exchange, FileSystem, Negotiated, OwnedExchange, Reply,
     ServeThread,
     blocking::{self, BlockingPool},
-    capabilities::Wishes,
     counters::Counters,
     fulfil::fulfil,
     interrupt::{Interrupts, RegisteredServer},
     kick::KickHandle,
-    negotiate,
-    pipe::Pipe,
     slow::{self, SlowKinds, Watch},
 };
 use crate::{
     answers::AnswerMemory,
     bpf::changes::Changes,
-    config::{Config, DataChoice, TransportKind},
-    error::{Error, Result},
+    config::{Config, TransportKind},
+    error::Result,
     rules::book::Book,
 };
 use std::{
     any::Any,
     fmt,
-    os::fd::AsFd,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
@@ -31,15 +27,14 @@ use std::{
     },
     time::Instant,
 };
-use transport::wire::{
-    BatchForgetIn, ForgetIn, ForgetOne, InHeader, InitFlags, InitIn, InitOut, InterruptIn,
-    MIN_READ_BUFFER, Opcode, OutHeader,
-};
+use transport::wire::{BatchForgetIn, ForgetIn, ForgetOne, InHeader, InterruptIn, Opcode};
 
 /// A mount that is being served. Transports bring it requests; it knows which are its own and
 /// which the file system's.
 pub struct Session {
     device: Device,
+    /// Of the other threads, if they outlive this process.
+    channels: Vec<Device>,
     fs: Arc<dyn FileSystem>,
     config: Arc<Config>,
     kind: TransportKind,
@@ -57,48 +52,43 @@ pub struct Session {
 
 impl Session {
     /// Answers INIT on a `device` that has just been mounted, and tells the file system what was
-    /// agreed on. Waits for INIT, which mount(2) sends.
+    /// agreed on.
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`]: the kernel lacks what the configuration insists on; the mount then
-    /// answers nothing and is to be unmounted. [`Error::System`]: `/dev/fuse` failed.
+    /// As [`Agreed::on`].
     pub fn handshake(
         device: Device,
         fs: Arc<dyn FileSystem>,
         config: Arc<Config>,
         kind: TransportKind,
     ) -> Result<Arc<Self>> {
-        let wishes = Wishes {
-            config: &config,
+        let agreed = Agreed::on(device, &config, kind)?;
+        Ok(Self::go_on(agreed, Vec::new(), fs, config))
+    }
+
+    /// A session on which INIT has been answered. Besides its own it has `channels`, which stay when
+    /// this process dies.
+    pub fn go_on(
+        agreed: Agreed,
+        channels: Vec<Device>,
+        fs: Arc<dyn FileSystem>,
+        config: Arc<Config>,
+    ) -> Arc<Self> {
+        let Agreed {
+            device,
             kind,
-            payload_max: match kind {
-                TransportKind::Splice => Pipe::new(negotiate::PAYLOAD_MAX)?.payload_max(),
-                _ => negotiate::PAYLOAD_MAX,
-            },
-        };
-        let (header, init) = read_init(&device)?;
-        let agreement = negotiate::agree(&init, &wishes)?;
-        write_init(&device, &header, &agreement.reply)?;
-        let mut negotiated = agreement.negotiated;
-        if negotiated.flags.contains(InitFlags::PASSTHROUGH) {
-            match probe_passthrough(&device) {
-                Ok(()) => {}
-                Err(error) if config.data == DataChoice::Auto => {
-                    tracing::info!("{error}: data goes through the daemon");
-                    negotiated.flags.remove(InitFlags::PASSTHROUGH);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        tracing::debug!(?negotiated, kind = agreement.kind.name(), "INIT");
+            negotiated,
+            ..
+        } = agreed;
         fs.init(&negotiated);
         let slow_after = config.slow_after;
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             device,
+            channels,
             fs,
             config,
-            kind: agreement.kind,
+            kind,
             stand_in: OnceLock::new(),
             negotiated,
             interrupts: Interrupts::default(),
@@ -108,7 +98,32 @@ impl Session {
             stopping: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
             book: OnceLock::new(),
-        }))
+        })
+    }
+
+    /// The channel of serving thread `index`; the first serves the one that was mounted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Device::clone_channel`].
+    pub fn channel(&self, index: usize) -> Result<Device> {
+        match index.checked_sub(1) {
+            None => Ok(self.device.clone()),
+            Some(other) => match self.channels.get(other) {
+                Some(channel) => Ok(channel.clone()),
+                None => self.device.clone_channel(),
+            },
+        }
+    }
+
+    /// A serving thread cannot go on. If another daemon can, this one ends before it has closed
+    /// anything; else the mount ends.
+    pub fn fail(&self) {
+        if self.channels.is_empty() {
+            self.stop();
+        } else {
+            std::process::exit(1);
+        }
     }
 
     /// The channel that was mounted.
@@ -363,65 +378,4 @@ fn panic_message(panic: &(dyn Any + Send)) -> &str {
     string
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("no message")
-}
-
-fn read_init(device: &Device) -> Result<(InHeader, InitIn)> {
-    let mut buffer = vec![0; MIN_READ_BUFFER];
-    let len = loop {
-        match device.read(&mut buffer) {
-            Ok(len) => break len,
-            Err(Errno::INTR | Errno::NOENT) => {}
-            Err(Errno::AGAIN) => device
-                .wait_readable()
-                .map_err(|errno| Error::system("cannot wait for INIT", errno))?,
-            Err(errno) => return Err(Error::system("cannot read INIT from /dev/fuse", errno)),
-        }
-    };
-    let request = &buffer[..len];
-    let (header, body) = request
-        .split_at_checked(size_of::<InHeader>())
-        .ok_or_else(|| Error::Protocol(format!("a request of {len} bytes")))?;
-    let header: InHeader = bytemuck::pod_read_unaligned(header);
-    let body = body.get(..size_of::<InitIn>());
-    match body {
-        Some(body) if header.opcode == Opcode::INIT => {
-            Ok((header, bytemuck::pod_read_unaligned(body)))
-        }
-        _ => Err(Error::Protocol(format!(
-            "{} of {len} bytes where INIT was expected",
-            header.opcode
-        ))),
-    }
-}
-
-fn write_init(device: &Device, header: &InHeader, reply: &InitOut) -> Result<()> {
-    let out = OutHeader {
-        len: (size_of::<OutHeader>() + size_of::<InitOut>()) as u32,
-        error: 0,
-        unique: header.unique,
-    };
-    let message = [
-        std::io::IoSlice::new(bytemuck::bytes_of(&out)),
-        std::io::IoSlice::new(bytemuck::bytes_of(reply)),
-    ];
-    device
-        .writev(&message)
-        .map_err(|errno| Error::system("cannot answer INIT", errno))
-}
-
-/// Whether this process may register backing files: the kernel looks at the privilege before the
-/// file (`fuse_backing_open`, fs/fuse/backing.c), so that a descriptor that cannot be a regular
-/// file tells.
-fn probe_passthrough(device: &Device) -> Result<()> {
-    match Backing::open(device, device.as_fd()) {
-        Ok(id) => drop(Backing::close(device, id)),
-        Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
-            return Err(Error::Unsupported {
-                what: "passthrough is only for CAP_SYS_ADMIN".into(),
-                remedy: "run as root outside a user namespace, or use '--data copy'".into(),
-            });
-        }
-        Err(_) => {}
-    }
-    Ok(())
 }

@@ -82,6 +82,15 @@ impl Mounted {
         }
     }
 
+    /// The mount of a daemon that died, whose successor this process is.
+    pub fn taken_over(mountpoint: &Path, device: DeviceNumber) -> Self {
+        Self {
+            mountpoint: mountpoint.to_owned(),
+            device,
+            attached: true,
+        }
+    }
+
     /// The device number of the mount.
     pub fn device(&self) -> DeviceNumber {
         self.device

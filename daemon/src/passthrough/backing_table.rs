@@ -121,6 +121,17 @@ impl BackingTable {
         path
     }
 
+    /// Counts an open that a predecessor answered.
+    pub(super) fn restore(&self, nodeid: u64, data: DataPath) {
+        let backing = match data {
+            DataPath::Copy => None,
+            DataPath::Passthrough(id) | DataPath::CopyBeside(id) => Some(id),
+        };
+        let mut shard = self.shard(nodeid);
+        let inode = shard.entry(nodeid);
+        inode.or_insert(Inode { backing, opens: 0 }).opens += 1;
+    }
+
     /// Counts the RELEASE of a file of `nodeid`; the last one gives the backing id back.
     pub fn release(&self, nodeid: u64, backing: Option<&dyn Backing>) {
         let mut shard = self.shard(nodeid);

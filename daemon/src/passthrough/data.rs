@@ -11,7 +11,10 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     fs::OFlags,
 };
-use std::{os::fd::AsFd, sync::Arc};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+};
 use transport::wire::{PollIn, PollOut, ReadIn, WriteFlags, WriteIn, WriteOut};
 
 impl Passthrough {
@@ -56,9 +59,16 @@ impl Passthrough {
             exchange.write_to(file, request.offset, request.size as usize)?
         } else {
             open.follow(flags)?;
+            let appends = OFlags::from_bits_retain(flags).contains(OFlags::APPEND);
+            let again = appends && self.appended_before(exchange, open.as_fd(), &request);
+            let file = if again {
+                open.write_back()?
+            } else {
+                open.as_fd()
+            };
             let count = {
                 let caller = self.caller_about(exchange.header());
-                write_as_caller(thread, exchange, &caller, &open, &request)?
+                write_as_caller(thread, exchange, &caller, file, &request)?
             };
             make_durable(&open, request.flags)?;
             count
@@ -95,12 +105,12 @@ fn write_as_caller(
     thread: &mut ServeThread,
     exchange: &mut (dyn Exchange + '_),
     caller: &Caller,
-    open: &OpenFile,
+    file: BorrowedFd<'_>,
     request: &WriteIn,
 ) -> Result<usize, Errno> {
     let keeps = !request.write_flags.contains(WriteFlags::KILL_SUIDGID);
-    let _acting = changing(&mut thread.creds, caller, keeps, open.as_fd())?;
-    exchange.write_to(open.as_fd(), request.offset, request.size as usize)
+    let _acting = changing(&mut thread.creds, caller, keeps, file)?;
+    exchange.write_to(file, request.offset, request.size as usize)
 }
 
 /// One write is to be durable though the file was not opened so (`RWF_DSYNC`, or a mount option

@@ -4,12 +4,17 @@ use super::{
     Passthrough,
     facts::Stamps,
     inode::Inode,
+    ledger::{Kind, file},
     lookup::Keep,
     open_directory::{Entry, OpenDirectory},
 };
 use crate::fuse::{Answer, Body, Errno, Exchange};
 use rustix::{fs::OFlags, io::retry_on_intr};
-use std::{cell::OnceCell, os::fd::AsFd, sync::Arc};
+use std::{
+    cell::OnceCell,
+    os::fd::{AsFd, AsRawFd as _},
+    sync::Arc,
+};
 use transport::wire::{
     Dirent, EntryOut, FopenFlags, FsyncFlags, FsyncIn, OpenOut, ReadIn, ReleaseIn,
 };
@@ -26,7 +31,16 @@ impl Passthrough {
         let inode = self.inode(exchange.header().nodeid)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         let directory = Arc::new(OpenDirectory::new(self.reopen(&inode, flags)?));
-        let fh = self.directories.insert(directory).ok_or(Errno::NFILE)?;
+        let fh = self.directories.insert(Arc::clone(&directory));
+        let fh = fh.ok_or(Errno::NFILE)?;
+        if let Some(ledger) = &self.ledger {
+            let words = [
+                (file::HANDLE, fh),
+                (file::NODEID, inode.nodeid()),
+                (file::FD, directory.as_fd().as_raw_fd() as u64),
+            ];
+            directory.record(ledger.add(Kind::Directory, &words));
+        }
         self.prefetch.opened(inode.nodeid());
         // The kernel keeps a listing until the directory's mtime changes, which it knows as late
         // as attributes expire (`fuse_readdir_cached`, fs/fuse/readdir.c).

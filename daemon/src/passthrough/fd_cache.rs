@@ -4,10 +4,13 @@
 //! clock: its hand passes over the inodes that have a descriptor and takes it from the first that
 //! was not used since the hand's last visit. A hit costs no lock but the inode's own.
 
-use super::inode::{FdSlot, HeldPermit, Inode};
+use super::{
+    inode::{FdSlot, HeldPermit, Inode},
+    ledger,
+};
 use crate::fuse::Errno;
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -101,6 +104,9 @@ impl FdCache {
         let Ok(permit) = self.permit() else {
             return false;
         };
+        if let Some(recorded) = inode.recorded() {
+            recorded.set(ledger::inode::HELD, fd.as_raw_fd() as u64 + 1);
+        }
         *slot = FdSlot::Held(fd, permit);
         true
     }

@@ -80,6 +80,11 @@ impl FileHandle {
         Some(Self::from_raw(&raw))
     }
 
+    /// The kind and the bytes, from which [`from_parts`](Self::from_parts) makes it again.
+    pub(crate) fn parts(&self) -> (i32, &[u8]) {
+        (self.kind, self.bytes())
+    }
+
     fn from_raw(raw: &RawHandle) -> Self {
         let bytes = &raw.bytes[..(raw.len as usize).min(MAX_HANDLE_BYTES)];
         let mut inline = [0; INLINE];

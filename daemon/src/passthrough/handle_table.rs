@@ -22,6 +22,7 @@ pub struct HandleTable<T> {
     next_shard: AtomicUsize,
     len: AtomicUsize,
     max: usize,
+    first_generation: u32,
 }
 
 #[derive(Debug)]
@@ -46,6 +47,11 @@ impl<T> Default for HandleTable<T> {
 impl<T> HandleTable<T> {
     /// At most `max` handles at a time.
     pub fn with_max(max: usize) -> Self {
+        Self::of(max, 1)
+    }
+
+    /// The same, with slots that begin in `first_generation`, not 0.
+    pub fn of(max: usize, first_generation: u32) -> Self {
         let shard = || {
             RwLock::new(Shard {
                 slots: Vec::new(),
@@ -57,6 +63,7 @@ impl<T> HandleTable<T> {
             next_shard: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
             max,
+            first_generation,
         }
     }
 
@@ -79,7 +86,7 @@ impl<T> HandleTable<T> {
             None if shard.slots.len() == SLOTS_MAX => return None,
             None => {
                 shard.slots.push(Slot {
-                    generation: 1,
+                    generation: self.first_generation,
                     value: None,
                 });
                 (shard.slots.len() - 1) as u32
@@ -89,6 +96,35 @@ impl<T> HandleTable<T> {
         slot.value = Some(value);
         let low = index << SHARD_BITS | shard_index as u32;
         Some(u64::from(slot.generation) << 32 | u64::from(low))
+    }
+
+    /// Makes `handle`, which a predecessor handed out, name `value`. Returns false if it cannot: it
+    /// names something already, or no predecessor can have handed it out.
+    pub fn restore(&self, handle: u64, value: Arc<T>) -> bool {
+        let (shard, index, generation) = parts(handle);
+        if index >= SLOTS_MAX || generation == 0 {
+            return false;
+        }
+        let mut shard = write(&self.shards[shard]);
+        while shard.slots.len() <= index {
+            let free = shard.slots.len() as u32;
+            shard.free.push(free);
+            shard.slots.push(Slot {
+                generation: self.first_generation,
+                value: None,
+            });
+        }
+        let slot = &mut shard.slots[index];
+        if slot.value.is_some() {
+            return false;
+        }
+        *slot = Slot {
+            generation,
+            value: Some(value),
+        };
+        shard.free.retain(|&free| free as usize != index);
+        self.len.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// What `handle` names; `None` if it names nothing (any more).
@@ -112,7 +148,7 @@ impl<T> HandleTable<T> {
         let value = slot.value.take()?;
         self.len.fetch_sub(1, Ordering::Relaxed);
         if let Some(next) = slot.generation.checked_add(1) {
-            slot.generation = next;
+            slot.generation = next.max(self.first_generation);
             shard.free.push(index as u32);
         }
         Some(value)

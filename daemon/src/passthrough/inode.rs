@@ -1,12 +1,12 @@
 //! One inode of the lower tree that the kernel knows by a nodeid.
 
-use super::{file_handle::FileHandle, mount_fd::LowerMount};
+use super::{file_handle::FileHandle, ledger::Recorded, mount_fd::LowerMount};
 use crate::fuse::Errno;
 use rustix::fs::{FileType, Statx};
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd as _, OwnedFd, RawFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -51,12 +51,8 @@ pub struct Inode {
     nodeid: u64,
     identity: Identity,
     mount: Arc<LowerMount>,
-    kind: FileType,
-    device: u64,
-    number: u64,
-    submount: bool,
-    /// Of its device: see [`shown_number`](Self::shown_number).
-    number_tag: u64,
+    nature: Nature,
+    recorded: OnceLock<Recorded>,
     fd: Mutex<FdSlot>,
     /// The word in which the kernel programs count its look-ups, packed, plus 1; 0 for none. Changed
     /// under the lock of its identity in the store.
@@ -95,6 +91,16 @@ impl Drop for HeldPermit {
     }
 }
 
+/// What an inode is, which never changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nature {
+    pub(super) kind: FileType,
+    /// As [`device_of`].
+    pub(super) device: u64,
+    pub(super) number: u64,
+    pub(super) place: Place,
+}
+
 /// Where an inode lies in the lower tree.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Place {
@@ -123,15 +129,28 @@ impl Inode {
         place: Place,
         fd: FdSlot,
     ) -> Self {
+        let nature = Nature {
+            kind: kind_of(stat),
+            device: device_of(stat),
+            number: stat.stx_ino,
+            place,
+        };
+        Self::of(nodeid, identity, mount, nature, fd)
+    }
+
+    pub(super) fn of(
+        nodeid: u64,
+        identity: Identity,
+        mount: Arc<LowerMount>,
+        nature: Nature,
+        fd: FdSlot,
+    ) -> Self {
         Self {
             nodeid,
             identity,
             mount,
-            kind: kind_of(stat),
-            device: device_of(stat),
-            number: stat.stx_ino,
-            submount: place.submount,
-            number_tag: place.number_tag,
+            nature,
+            recorded: OnceLock::new(),
             fd: Mutex::new(fd),
             counted_in: AtomicU64::new(0),
             was_read: AtomicBool::new(false),
@@ -158,22 +177,22 @@ impl Inode {
 
     /// Regular file, directory, ...: never changes.
     pub fn kind(&self) -> FileType {
-        self.kind
+        self.nature.kind
     }
 
     /// As [`device_of`].
     pub fn device(&self) -> u64 {
-        self.device
+        self.nature.device
     }
 
     /// The lower inode number.
     pub fn number(&self) -> u64 {
-        self.number
+        self.nature.number
     }
 
     /// Whether it is a directory on another mount or device than the one it was found in.
     pub fn is_submount(&self) -> bool {
-        self.submount
+        self.nature.place.submount
     }
 
     /// The number that applications see of `number`, one on this inode's device.
@@ -182,7 +201,7 @@ impl Inode {
     /// with equal `st_dev` and `st_ino` for one (tar and rsync for hard links). So a number from
     /// another device than LOWER's own has a tag of that device in its upper 16 bits.
     pub fn shown_number(&self, number: u64) -> u64 {
-        number ^ self.number_tag
+        number ^ self.nature.place.number_tag
     }
 
     /// Whether it has an OPEN: the kernel opens devices, pipes and sockets by itself, links not at
@@ -192,7 +211,7 @@ impl Inode {
     ///
     /// `EISDIR`, `ELOOP`, `ENXIO`.
     pub fn check_regular(&self) -> Result<(), Errno> {
-        match self.kind {
+        match self.nature.kind {
             FileType::RegularFile => Ok(()),
             FileType::Directory => Err(Errno::ISDIR),
             FileType::Symlink => Err(Errno::LOOP),
@@ -202,7 +221,9 @@ impl Inode {
 
     /// Whether `stat` can be of this inode.
     pub fn matches(&self, stat: &Statx) -> bool {
-        self.number == stat.stx_ino && self.device == device_of(stat) && self.kind == kind_of(stat)
+        self.nature.number == stat.stx_ino
+            && self.nature.device == device_of(stat)
+            && self.nature.kind == kind_of(stat)
     }
 
     /// Opens it by its handle.
@@ -235,6 +256,31 @@ impl Inode {
 
     pub(super) fn set_shown_by(&self, number: u32) {
         self.shown_by.store(number, Ordering::Release);
+    }
+
+    /// What it is.
+    pub(super) fn nature(&self) -> Nature {
+        self.nature
+    }
+
+    /// Where it is recorded, for a successor of the daemon.
+    pub(super) fn recorded(&self) -> Option<&Recorded> {
+        self.recorded.get()
+    }
+
+    /// It is recorded there from now on; once.
+    pub(super) fn record(&self, recorded: Option<Recorded>) {
+        if let Some(recorded) = recorded {
+            let _ = self.recorded.set(recorded);
+        }
+    }
+
+    /// The descriptor that it holds.
+    pub(super) fn held_fd(&self) -> Option<RawFd> {
+        match &*self.slot() {
+            FdSlot::Held(fd, _) => Some(fd.as_raw_fd()),
+            FdSlot::Absent | FdSlot::Cached(_) => None,
+        }
     }
 
     /// Where the kernel programs count its look-ups.

@@ -13,7 +13,11 @@
 //!   belongs to the inode ([`counted_in`](InodeStore::counted_in)): the inode goes when the kernel has
 //!   given back what both have counted, and no program answers with it any more.
 
-use super::inode::{Identity, Inode};
+use super::{
+    inode::{Identity, Inode},
+    ledger::{self, Ledger},
+    restore::record_inode,
+};
 use crate::{answers::Answers, fuse::Errno};
 use std::{
     collections::HashMap,
@@ -41,6 +45,7 @@ pub struct InodeStore {
     by_identity: [Mutex<HashMap<Identity, Known>>; SHARDS],
     hasher: RandomState,
     answers: OnceLock<Arc<Answers>>,
+    ledger: OnceLock<Arc<Ledger>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +65,22 @@ impl Known {
             returned: 0,
         }
     }
+
+    /// One more lookup.
+    fn give(&mut self) -> Arc<Inode> {
+        self.given += 1;
+        if let Some(recorded) = self.inode.recorded() {
+            recorded.set(ledger::inode::GIVEN, self.given);
+        }
+        Arc::clone(&self.inode)
+    }
+
+    fn take_back(&mut self, count: u64) {
+        self.returned = self.returned.saturating_add(count);
+        if let Some(recorded) = self.inode.recorded() {
+            recorded.set(ledger::inode::RETURNED, self.returned);
+        }
+    }
 }
 
 impl InodeStore {
@@ -73,6 +94,7 @@ impl InodeStore {
             by_identity: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
             answers: OnceLock::new(),
+            ledger: OnceLock::new(),
         };
         store.add_root();
         store
@@ -110,8 +132,7 @@ impl InodeStore {
         let known = shard
             .get_mut(identity)
             .filter(|known| accept(&known.inode))?;
-        known.given += 1;
-        Some(Arc::clone(&known.inode))
+        Some(known.give())
     }
 
     /// Counts a lookup of the inode with this identity; if it is not known `make` makes it, with
@@ -127,11 +148,13 @@ impl InodeStore {
     ) -> Result<Arc<Inode>, Errno> {
         let mut shard = self.identity_shard(&identity);
         if let Some(known) = shard.get_mut(&identity) {
-            known.given += 1;
-            return Ok(Arc::clone(&known.inode));
+            return Ok(known.give());
         }
         let nodeid = self.next_nodeid.fetch_add(1, Ordering::Relaxed);
         let inode = Arc::new(make(nodeid, identity.clone())?);
+        if let Some(ledger) = self.ledger.get() {
+            inode.record(record_inode(ledger, &inode));
+        }
         shard.insert(identity, Known::new(&inode));
         self.insert_nodeid(&inode);
         Ok(inode)
@@ -156,7 +179,7 @@ impl InodeStore {
             if known.inode.nodeid() != nodeid {
                 return;
             }
-            known.returned = known.returned.saturating_add(count);
+            known.take_back(count);
             if self.is_referred_to(known) {
                 return;
             }
@@ -196,6 +219,30 @@ impl InodeStore {
             let known = known.filter(|known| known.inode.nodeid() == nodeid);
             known.map_or(0, |known| known.given + self.counted(&inode))
         })
+    }
+
+    /// Every inode is recorded from now on.
+    pub fn recorded_by(&self, ledger: &Arc<Ledger>) {
+        // There is one ledger to a mount.
+        let _ = self.ledger.set(Arc::clone(ledger));
+    }
+
+    /// An inode that a predecessor knew.
+    pub(super) fn restore(&self, inode: Arc<Inode>, given: u64, returned: u64) {
+        let mut shard = self.identity_shard(inode.identity());
+        self.insert_nodeid(&inode);
+        let identity = inode.identity().clone();
+        let known = Known {
+            inode,
+            given,
+            returned,
+        };
+        shard.insert(identity, known);
+    }
+
+    /// New inodes get `next` and what follows.
+    pub(super) fn nodeids_from(&self, next: u64) {
+        self.next_nodeid.fetch_max(next, Ordering::Relaxed);
     }
 
     /// Lookups may be answered by kernel programs from now on.

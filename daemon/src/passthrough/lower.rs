@@ -55,13 +55,40 @@ impl Lower {
                 path.display()
             );
         }
+        Ok(Self::of(root, private_tree))
+    }
+
+    /// The private tree whose root a predecessor had open.
+    pub fn private(root: OwnedFd) -> Self {
+        Self::of(root, true)
+    }
+
+    fn of(root: OwnedFd, private_tree: bool) -> Self {
         let mounts = LowerMounts::new(root.as_fd());
-        Ok(Self {
+        Self {
             root,
             private_tree,
             mounts,
             devices: RwLock::default(),
-        })
+        }
+    }
+
+    /// Devices that a predecessor saw, each with its number as in [`number_tag`](Self::number_tag).
+    pub(super) fn restore_devices(&self, mut seen: Vec<(u64, u64)>) {
+        /// No device has this number.
+        const NONE: u64 = u64::MAX;
+        seen.sort_unstable();
+        seen.dedup();
+        let mut devices = self.devices.write().unwrap_or_else(PoisonError::into_inner);
+        for (index, device) in seen {
+            let index = index as usize;
+            if devices.len() <= index {
+                devices.resize(index + 1, NONE);
+            }
+            if devices[index] == NONE {
+                devices[index] = device;
+            }
+        }
     }
 
     /// An `O_PATH` descriptor of LOWER.

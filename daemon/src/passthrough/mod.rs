@@ -25,8 +25,10 @@
 //! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
 //! | [`open_directory`] | an open directory and the entries read ahead |
 //! | [`proc_fd`] | from a descriptor to a path |
+//! | [`ledger`], `restore`, `again` | what outlives a daemon, and how its successor goes on |
 //! | [`sys`] | system calls that neither nix nor rustix offers |
 
+mod again;
 pub mod attr;
 pub mod backing_table;
 pub mod caller;
@@ -46,6 +48,7 @@ pub mod handle_table;
 pub mod inode;
 pub mod inode_store;
 mod ioctl;
+pub mod ledger;
 pub mod lock_ranges;
 pub mod lock_request;
 pub mod lock_table;
@@ -76,6 +79,7 @@ mod prefetch;
 mod privileges;
 pub mod proc_fd;
 mod reread;
+mod restore;
 mod shown;
 mod sync;
 pub mod sys;
@@ -97,6 +101,7 @@ use fd_cache::FdCache;
 use handle_table::HandleTable;
 use inode::{FdSlot, Identity, Inode, Place, device_of};
 use inode_store::InodeStore;
+use ledger::Ledger;
 use lock_table::LockTable;
 use lower::Lower;
 use open_directory::OpenDirectory;
@@ -128,6 +133,7 @@ pub struct Passthrough {
     transforms: Transforms,
     device: OnceLock<Device>,
     prefetch: prefetch::Prefetch,
+    ledger: Option<Arc<Ledger>>,
 }
 
 impl Passthrough {
@@ -138,13 +144,32 @@ impl Passthrough {
     ///
     /// What opening LOWER says.
     pub fn new(config: &Config, backing: Arc<dyn Backing>) -> Result<Self> {
+        Self::check(config)?;
+        Self::with_lower(config, backing, Lower::open(&config.lower)?, 1)
+    }
+
+    /// Refuses what nobody should have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`].
+    pub fn check(config: &Config) -> Result<()> {
         if config.mount.allow_other && !config.mount.default_permissions {
             return Err(Error::Unsupported {
                 what: "other users are allowed in, and nobody would check their permissions".into(),
                 remedy: "add -o default_permissions, or leave out allow_other".into(),
             });
         }
-        let lower = Lower::open(&config.lower)?;
+        Ok(())
+    }
+
+    /// With LOWER open; handles of the first generation are of `first_generation`.
+    fn with_lower(
+        config: &Config,
+        backing: Arc<dyn Backing>,
+        lower: Lower,
+        first_generation: u32,
+    ) -> Result<Self> {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let limit = limit.current.unwrap_or(u64::MAX);
         let fds = FdCache::new(limit);
@@ -156,9 +181,9 @@ impl Passthrough {
             inodes: InodeStore::new(Arc::new(root)),
             lower,
             fds,
-            directories: HandleTable::default(),
+            directories: HandleTable::of(usize::MAX, first_generation),
             backing,
-            files: HandleTable::with_max(open_max(limit)),
+            files: HandleTable::of(open_max(limit), first_generation),
             modes: BackingTable::default(),
             locks: LockTable::default(),
             writers: privileges::Writers::default(),
@@ -167,6 +192,7 @@ impl Passthrough {
             transforms: Transforms::default(),
             device: OnceLock::new(),
             prefetch: prefetch::Prefetch::default(),
+            ledger: None,
         })
     }
 
@@ -306,7 +332,10 @@ impl FileSystem for Passthrough {
     fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let _change = self.change_by(exchange);
         let at_stake = self.names_at_stake(exchange);
-        let answer = self.dispatch(thread, exchange);
+        let answer = self.dispatch_again(thread, exchange);
+        if let Some(ledger) = &self.ledger {
+            ledger.set_lock_owners(self.locks.len());
+        }
         if answer.is_err() {
             self.doubt(&at_stake);
         }
@@ -332,6 +361,7 @@ impl FileSystem for Passthrough {
 
     fn show_by(&self, rules: &[Rule]) {
         self.transform_by(rules);
+        self.record_rules(rules.is_empty());
     }
 
     fn use_answers(self: Arc<Self>, memory: Box<dyn AnswerMemory>) {

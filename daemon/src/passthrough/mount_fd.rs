@@ -8,7 +8,7 @@ use rustix::{
 };
 use std::{
     collections::HashMap,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -42,6 +42,11 @@ impl LowerMount {
     /// is pinned by a descriptor, and with it its id.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// The number of [`handle_fd`](Self::handle_fd).
+    pub(super) fn raw_handle_fd(&self) -> Option<RawFd> {
+        self.handle_fd.as_ref().map(AsRawFd::as_raw_fd)
     }
 
     /// The descriptor for open_by_handle_at(2); `None` if the mount's inodes hold descriptors.
@@ -100,6 +105,16 @@ impl LowerMounts {
     pub fn get(&self, id: u64) -> Option<Arc<LowerMount>> {
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         table.get(&id).map(Arc::clone)
+    }
+
+    /// A mount that a predecessor saw.
+    pub(super) fn restore(&self, id: u64, handle_fd: Option<OwnedFd>) -> Arc<LowerMount> {
+        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            table
+                .entry(id)
+                .or_insert_with(|| Arc::new(LowerMount { id, handle_fd })),
+        )
     }
 
     /// The mount with this id, on which `object` (an `O_PATH` descriptor) with `handle` and `stat`

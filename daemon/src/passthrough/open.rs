@@ -2,8 +2,10 @@
 
 use super::{
     Passthrough,
+    again::is_resent,
     backing_table::DataPath,
     inode::Inode,
+    ledger::{Kind, file},
     names,
     open_file::{OpenFile, lower_flags},
     privileges::{changing, has_suid_or_sgid},
@@ -13,7 +15,11 @@ use crate::{
     fuse::{Answer, Backing, Body, Errno, Exchange, ServeThread},
 };
 use rustix::fs::{FlockOperation, Mode, OFlags};
-use std::{fs::File, os::fd::AsFd, sync::Arc};
+use std::{
+    fs::File,
+    os::fd::{AsFd, AsRawFd as _},
+    sync::Arc,
+};
 use transport::wire::{
     CreateIn, EntryOut, FopenFlags, InitFlags, OpenIn, OpenInFlags, OpenOut, ReleaseFlags,
     ReleaseIn,
@@ -73,6 +79,14 @@ impl Passthrough {
         };
         let exclusive = request.flags & OFlags::EXCL.bits() != 0;
         let file = match file {
+            // By a daemon that died before it could say so.
+            Err(Errno::EXIST) if is_resent(exchange.header()) => {
+                let name = names::only_name(exchange)?;
+                let dir = self.path_fd(&parent)?;
+                let again = (flags - OFlags::TRUNC) | OFlags::NOFOLLOW;
+                let open = || rustix::fs::openat(&dir, name, again, Mode::empty());
+                File::from(self.retry_on_emfile(open)?)
+            }
             Err(Errno::EXIST) if !exclusive => return Err(Errno::STALE),
             file => File::from(file?),
         };
@@ -174,11 +188,12 @@ impl Passthrough {
         let backing = self.backing_for(thread, mode)?;
         let pages = self.prefers_pages(inode, &file, flags)?;
         let data = self.modes.open(nodeid, file.as_fd(), backing, pages);
-        let open = OpenFile::new(nodeid, file, flags, data);
-        let Some(fh) = self.files.insert(Arc::new(open)) else {
+        let open = Arc::new(OpenFile::new(nodeid, file, flags, data));
+        let Some(fh) = self.files.insert(Arc::clone(&open)) else {
             self.modes.release(nodeid, Some(&*self.backing));
             return Err(Errno::MFILE);
         };
+        self.record_open(fh, &open);
         let (open_flags, backing_id) = match data {
             DataPath::Passthrough(id) => (FopenFlags::PASSTHROUGH, id.0),
             DataPath::CopyBeside(id) => (FopenFlags::PASSTHROUGH | FopenFlags::DIRECT_IO, id.0),
@@ -189,6 +204,25 @@ impl Passthrough {
             open_flags,
             backing_id,
         })
+    }
+
+    /// Records an open file for a successor of the daemon.
+    fn record_open(&self, fh: u64, open: &OpenFile) {
+        let Some(ledger) = &self.ledger else { return };
+        let (data, backing) = match open.data() {
+            DataPath::Copy => (0, 0),
+            DataPath::Passthrough(id) => (1, id.0),
+            DataPath::CopyBeside(id) => (2, id.0),
+        };
+        let words = [
+            (file::HANDLE, fh),
+            (file::NODEID, open.nodeid()),
+            (file::FD, open.as_fd().as_raw_fd() as u64),
+            (file::FLAGS, u64::from(open.flags().bits())),
+            (file::DATA, data),
+            (file::BACKING, backing as u64),
+        ];
+        open.record(ledger.add(Kind::File, &words));
     }
 
     /// Where to register a file of this mode, if the kernel may write it by itself. It does so

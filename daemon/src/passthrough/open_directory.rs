@@ -1,12 +1,12 @@
 //! An open directory: the entries read from below and not yet asked for.
 
-use super::sys;
+use super::{ledger::Recorded, sys};
 use crate::fuse::Errno;
 use rustix::fs::SeekFrom;
 use std::{
     ffi::CStr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 /// Bytes that are read of a directory at a time, as glibc's readdir(3) does.
@@ -68,6 +68,8 @@ impl<'a> Entry<'a> {
 /// A directory that an application has open.
 #[derive(Debug)]
 pub struct OpenDirectory {
+    /// Dropped before the descriptor is closed.
+    recorded: OnceLock<Recorded>,
     fd: OwnedFd,
     entries: Mutex<Entries>,
 }
@@ -89,9 +91,25 @@ impl OpenDirectory {
     /// `fd` is open for reading, and nothing was read.
     pub fn new(fd: OwnedFd) -> Self {
         Self {
+            recorded: OnceLock::new(),
             fd,
             entries: Mutex::default(),
         }
+    }
+
+    /// It is recorded there from now on, for a successor of the daemon; once.
+    pub(super) fn record(&self, recorded: Option<Recorded>) {
+        if let Some(recorded) = recorded {
+            let _ = self.recorded.set(recorded);
+        }
+    }
+
+    /// A predecessor has read of it: wherever the next reader begins, that is to be sought.
+    pub(super) fn begun_before(&self) {
+        /// No entry has it.
+        const NOWHERE: u64 = u64::MAX;
+        let mut entries = self.entries();
+        (entries.started, entries.offset) = (true, NOWHERE);
     }
 
     /// Its entries, for one reader at a time.

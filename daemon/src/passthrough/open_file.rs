@@ -1,6 +1,6 @@
 //! A file that an application has open: the lower file behind one handle.
 
-use super::{backing_table::DataPath, proc_fd::reopen};
+use super::{backing_table::DataPath, ledger::Recorded, proc_fd::reopen};
 use crate::fuse::Errno;
 use rustix::fs::{OFlags, fcntl_setfl};
 use std::{
@@ -43,6 +43,8 @@ pub fn lower_flags(flags: u32, writes_back: bool) -> OFlags {
 /// What a handle of a regular file names.
 #[derive(Debug)]
 pub struct OpenFile {
+    /// Dropped before the file is closed.
+    recorded: OnceLock<Recorded>,
     nodeid: u64,
     file: Arc<File>,
     /// How its data travels.
@@ -59,14 +61,33 @@ pub struct OpenFile {
 impl OpenFile {
     /// `file`, opened with `flags` for `nodeid`.
     pub fn new(nodeid: u64, file: File, flags: OFlags, data: DataPath) -> Self {
+        Self::restored(nodeid, file, flags, flags, data)
+    }
+
+    /// The same, of a file that has other status flags by now.
+    pub fn restored(
+        nodeid: u64,
+        file: File,
+        flags: OFlags,
+        status: OFlags,
+        data: DataPath,
+    ) -> Self {
         Self {
+            recorded: OnceLock::new(),
             nodeid,
             file: Arc::new(file),
             data,
-            status: AtomicU32::new((flags & CHANGEABLE).bits()),
+            status: AtomicU32::new((status & CHANGEABLE).bits()),
             changing: Mutex::new(()),
             flags,
             plain: OnceLock::new(),
+        }
+    }
+
+    /// It is recorded there from now on, for a successor of the daemon; once.
+    pub(super) fn record(&self, recorded: Option<Recorded>) {
+        if let Some(recorded) = recorded {
+            let _ = self.recorded.set(recorded);
         }
     }
 

@@ -23,16 +23,8 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         .collect()
 }
 
-/// The channel of thread `index`: the first serves the one that was mounted.
-pub(super) fn open_channel(session: &Session, index: usize) -> Result<Device> {
-    match index {
-        0 => Ok(session.device().clone()),
-        _ => session.device().clone_channel(),
-    }
-}
-
 fn start_one(session: &Arc<Session>, index: usize) -> Result<ServerThread> {
-    let channel = open_channel(session, index)?;
+    let channel = session.channel(index)?;
     let max_payload = session.negotiated().max_payload();
     spawn(
         session,

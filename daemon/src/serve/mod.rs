@@ -139,7 +139,7 @@ pub fn spawn<T>(
         std::mem::forget(stop);
         if let Err(error) = &outcome {
             tracing::error!(%error, "a serving thread ends; the mount ends with it");
-            session.stop();
+            session.fail();
         }
         outcome
     };
@@ -154,11 +154,11 @@ pub fn spawn<T>(
     }
 }
 
-/// Stops the session when its thread unwinds.
+/// Ends the session when its thread unwinds.
 struct StopOnUnwind<'a>(&'a Session);
 
 impl Drop for StopOnUnwind<'_> {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.fail();
     }
 }

@@ -12,7 +12,7 @@
 
 use super::{
     ServerThread,
-    classic::{after_failed_read, after_send, detach, open_channel, refuse},
+    classic::{after_failed_read, after_send, detach, refuse},
     message::{MessageBuffer, Request, WRITE_HEAD},
     spawn,
 };
@@ -46,7 +46,7 @@ const SHORT: usize = 32 << 10;
 pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     (0..session.config().threads)
         .map(|index| {
-            let device = open_channel(session, index)?;
+            let device = session.channel(index)?;
             let channel = Channel::new(session, device)?;
             spawn(
                 session,

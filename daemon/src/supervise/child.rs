@@ -1,6 +1,6 @@
 //! The daemon as a child of the process that supervises it.
 
-#![expect(unsafe_code, reason = "fork(2)")]
+#![expect(unsafe_code, reason = "fork(2), clone(2)")]
 
 use crate::{
     error::{Error, Result},
@@ -78,6 +78,31 @@ impl fmt::Display for End {
     }
 }
 
+/// Whose descriptors a daemon has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Descriptors {
+    /// Its own.
+    Copied,
+    /// The supervisor's: they stay when it dies.
+    Shared,
+}
+
+/// fork(2), but with one table of descriptors for both processes.
+fn fork_sharing_descriptors() -> nix::Result<ForkResult> {
+    let flags = libc::CLONE_FILES | libc::SIGCHLD;
+    // SAFETY: without CLONE_VM and with no stack given clone(2) is fork(2): the child goes on with a copy
+    // of this thread's memory and stack. The process has one thread, so that no lock of the C library
+    // is taken. What that library does besides in fork(3), for threads, has no object here; it keeps
+    // the number of the calling thread, of which only robust and recursive mutexes of its own make use.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    match nix::Error::result(pid)? {
+        0 => Ok(ForkResult::Child),
+        pid => Ok(ForkResult::Parent {
+            child: Pid::from_raw(pid as i32),
+        }),
+    }
+}
+
 /// A daemon, until it is reaped.
 #[derive(Debug)]
 pub struct Child {
@@ -91,31 +116,40 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// What fork(2), pipe(2) and pidfd_open(2) say.
-    pub fn fork(serve: impl FnOnce(Ready) -> Result<()>) -> Result<(Self, PipeReader)> {
+    /// What fork(2), clone(2), pipe(2) and pidfd_open(2) say.
+    pub fn fork(
+        descriptors: Descriptors,
+        serve: impl FnOnce(Ready) -> Result<()>,
+    ) -> Result<(Self, PipeReader)> {
         let (reader, writer) =
             io::pipe().map_err(|error| Error::system("cannot make a pipe", error))?;
         let supervisor = nix::unistd::getpid();
-        // SAFETY: the process has one thread, so that the child may do whatever it could have done
-        // without the fork.
-        let forked = unsafe { fork() };
+        let forked = match descriptors {
+            // SAFETY: the process has one thread, so that the child may do whatever it could have
+            // done without the fork.
+            Descriptors::Copied => unsafe { fork() },
+            Descriptors::Shared => fork_sharing_descriptors(),
+        };
         match forked.map_err(|errno| Error::system("cannot fork", errno))? {
             ForkResult::Parent { child } => {
+                if descriptors == Descriptors::Shared {
+                    // It is the child's as well.
+                    std::mem::forget(writer);
+                }
                 let pid = rustix::process::Pid::from_raw(child.as_raw());
                 let process = pid
                     .ok_or(rustix::io::Errno::SRCH)
                     .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
                     .map_err(|errno| Error::system("cannot watch the daemon", errno))?;
-                Ok((
-                    Self {
-                        pid: child,
-                        process,
-                    },
-                    reader,
-                ))
+                let pid = child;
+                Ok((Self { pid, process }, reader))
             }
             ForkResult::Child => {
-                drop(reader);
+                if descriptors == Descriptors::Shared {
+                    std::mem::forget(reader);
+                } else {
+                    drop(reader);
+                }
                 std::process::exit(live(supervisor, writer, serve));
             }
         }
@@ -143,13 +177,19 @@ impl Child {
             let mut fds = [
                 PollFd::new(&word, PollFlags::IN),
                 PollFd::new(signals, PollFlags::IN),
+                PollFd::new(&self.process, PollFlags::IN),
             ];
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => continue,
                 polled => polled.map_err(|errno| cannot(errno.into()))?,
             };
             let has_word = !fds[0].revents().is_empty();
+            // Who shares descriptors does not close the pipe by dying.
+            let is_dead = !fds[2].revents().is_empty();
             heed();
+            if !has_word && is_dead {
+                return Ok(Start::Failed(unsaid(&said)));
+            }
             if !has_word {
                 continue;
             }
@@ -160,10 +200,7 @@ impl Child {
                 return Ok(Start::Serves(device));
             }
             if len == 0 {
-                return Ok(Start::Failed(Error::Daemon(match said.is_empty() {
-                    true => "the daemon ended without saying why".to_owned(),
-                    false => String::from_utf8_lossy(&said).into_owned(),
-                })));
+                return Ok(Start::Failed(unsaid(&said)));
             }
         }
     }
@@ -201,6 +238,14 @@ impl Child {
     pub fn reap(self) {
         while waitpid(self.pid, None) == Err(nix::Error::EINTR) {}
     }
+}
+
+/// The error that a daemon ended with, as far as it came.
+fn unsaid(said: &[u8]) -> Error {
+    Error::Daemon(match said.is_empty() {
+        true => "the daemon ended without saying why".to_owned(),
+        false => String::from_utf8_lossy(said).into_owned(),
+    })
 }
 
 /// The device in a whole message.

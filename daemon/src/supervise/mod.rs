@@ -3,27 +3,38 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`child`] | the daemon as a child of this process |
+//! | [`kept`] | what is kept of a mount, for another daemon to go on with |
 //! | [`deaths`] | how often a daemon may die before it is left dead |
 //!
 //! The supervisor has one thread, serves nothing and touches no file of the mount, so that whatever
-//! ends a daemon leaves it alone. A successor mounts anew at the same place; docs/reliability.md says
-//! what users of the mount see meanwhile.
+//! ends a daemon leaves it alone. On classic a successor goes on where the daemon died, and nobody
+//! notices; else it mounts anew at the same place. docs/reliability.md says what users of the mount see
+//! meanwhile, docs/decisions/0030 why.
 
 pub mod child;
 pub mod deaths;
+pub mod kept;
 
 use crate::{
     config::Config,
     daemonize,
     error::{Error, Result},
     lifecycle::{self, Announce},
-    mount::table::{DeviceNumber, MountTable},
+    mount::{
+        presence,
+        table::{DeviceNumber, MountTable},
+    },
     signals::Signals,
 };
-use child::{Child, End, Start};
+use child::{Child, Descriptors, End, Start};
 use deaths::Deaths;
+use kept::Kept;
 use nix::sys::signal::Signal;
-use std::{cell::Cell, time::Duration};
+use std::{
+    cell::Cell,
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
 
 /// Serves a mount as `config` says: in this process, or in a child of it that is replaced when it
 /// dies. Returns when the mount has ended.
@@ -36,8 +47,12 @@ pub fn run(config: Config, announce: Announce) -> Result<()> {
         return lifecycle::run(config, announce);
     }
     crate::log::panics();
+    lifecycle::raise_limits();
+    let goes_on = Kept::is_possible(&config)?;
     Supervisor {
         signals: Signals::collect()?,
+        goes_on,
+        kept: None,
         deaths: Deaths::default(),
         daemon: !matches!(announce, Announce::Log),
         ending: Cell::new(false),
@@ -52,6 +67,10 @@ struct Supervisor {
     config: Config,
     signals: Signals,
     deaths: Deaths,
+    /// Whether a daemon can go on where another died.
+    goes_on: bool,
+    /// Of the mount that there is, if one can.
+    kept: Option<Kept>,
     /// Not in the foreground.
     daemon: bool,
     /// Somebody wants the mount to end.
@@ -71,7 +90,13 @@ impl Supervisor {
             }
         };
         match announce {
-            Announce::Parent(report) => report.ready()?,
+            Announce::Parent(report) => {
+                let fd = report.as_fd().as_raw_fd();
+                report.ready()?;
+                if let Some(kept) = &mut self.kept {
+                    kept.give_up(fd);
+                }
+            }
             Announce::Log | Announce::Supervisor(_) => daemonize::tell_supervisor(),
         }
         loop {
@@ -89,6 +114,7 @@ impl Supervisor {
             }
             tracing::warn!("daemon {}: {end}", child.pid());
             let dead = is_mounted.then_some(device);
+            drop(child);
             (child, device) = match self.replace(dead)? {
                 Some(successor) => successor,
                 None => return Ok(()),
@@ -98,7 +124,7 @@ impl Supervisor {
     }
 
     /// Starts daemons until one serves. None if the mount is to end.
-    fn replace(&mut self, dead: Option<DeviceNumber>) -> Result<Option<(Child, DeviceNumber)>> {
+    fn replace(&mut self, mut dead: Option<DeviceNumber>) -> Result<Option<(Child, DeviceNumber)>> {
         loop {
             let Some(pause) = self.deaths.one_more() else {
                 return Err(Error::refused(
@@ -122,19 +148,54 @@ impl Supervisor {
                         return Ok(None);
                     }
                     tracing::error!("no daemon in place of the one that died: {error}");
+                    // The next one mounts anew.
+                    if let Some(kept) = self.kept.take() {
+                        kept.abandon()?;
+                    }
+                    // It may have mounted before it died.
+                    dead = self.dead_mount();
                 }
             }
         }
     }
 
-    /// Starts a daemon, and waits until it serves or has failed.
-    fn start(&self, dead: Option<DeviceNumber>) -> Result<(Child, Start)> {
+    /// Starts a daemon, and waits until it serves or has failed. It goes on where the one before
+    /// died, if it can; else it mounts anew, in place of the mount `dead`.
+    fn start(&mut self, dead: Option<DeviceNumber>) -> Result<(Child, Start)> {
         let mut config = self.config.clone();
         config.replaces = dead;
-        let (child, word) =
-            Child::fork(move |ready| lifecycle::run(config, Announce::Supervisor(ready)))?;
+        self.keep_or_abandon(dead)?;
+        if self.goes_on && self.kept.is_none() {
+            self.kept = Kept::mount(&config)?;
+            self.goes_on = self.kept.is_some();
+        }
+        let (child, word) = match &self.kept {
+            Some(kept) => Child::fork(Descriptors::Shared, |ready| {
+                lifecycle::go_on(config, Announce::Supervisor(ready), kept)
+            })?,
+            None => Child::fork(Descriptors::Copied, |ready| {
+                lifecycle::run(config, Announce::Supervisor(ready))
+            })?,
+        };
         let start = child.start(word, &self.signals, || self.pass_on(Some(&child)))?;
         Ok((child, start))
+    }
+
+    /// Leaves of a daemon that died what the next one needs; nothing if the mount has ended or
+    /// nobody can go on with it.
+    fn keep_or_abandon(&mut self, dead: Option<DeviceNumber>) -> Result<()> {
+        match self.kept.take() {
+            Some(kept) if dead == Some(kept.mount) && kept.ledger.is_complete() => {
+                kept.sweep()?;
+                self.kept = Some(kept);
+                Ok(())
+            }
+            Some(kept) => {
+                tracing::warn!("nobody can go on with the mount of the daemon that died");
+                kept.abandon()
+            }
+            None => Ok(()),
+        }
     }
 
     /// Waits for the end of the daemon. What this process is told to do, it is told.
@@ -163,6 +224,13 @@ impl Supervisor {
                 });
             }
         }
+    }
+
+    /// The mount that is in the place and has no daemon.
+    fn dead_mount(&self) -> Option<DeviceNumber> {
+        let table = MountTable::read().ok()?;
+        let top = table.top(&self.config.mountpoint)?;
+        (top.is_ours() && presence::find(top.device).is_none()).then_some(top.device)
     }
 
     /// Whether the mount is still in its place.
