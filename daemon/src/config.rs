@@ -7,6 +7,7 @@ use crate::{
     delay::LowerDelay,
     error::{Error, Result},
     mount::table::DeviceNumber,
+    rules::spec::Spec,
 };
 use std::{
     net::SocketAddr,
@@ -70,6 +71,8 @@ pub struct Config {
     pub s6: bool,
     /// Names that cannot be looked up, each with its errno.
     pub deny: Vec<Denied>,
+    /// What is to become of requests, by rules that may be replaced later.
+    pub rules: Option<Spec>,
     /// Seconds after which the kernel ends a mount one of whose requests has no answer.
     pub request_timeout: Option<NonZero<u16>>,
     /// Where numbers for Prometheus are told.
@@ -117,6 +120,7 @@ impl Config {
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
             s6: false,
             deny: Vec::new(),
+            rules: None,
             request_timeout: None,
             metrics: None,
             slow_after: Some(Duration::from_millis(2)),

@@ -8,6 +8,7 @@ use crate::{
     bpf::changes::Changes,
     error::Result,
     fuse::{Answer, Body, Device, Exchange, FileSystem, Negotiated, ServeThread},
+    rules::serving::Rules,
     transform::Rule,
 };
 use bytemuck::pod_read_unaligned;
@@ -197,6 +198,18 @@ impl FileSystem for Delayed {
 
     fn use_answers(self: Arc<Self>, memory: Box<dyn AnswerMemory>) {
         Arc::clone(&self.inner).use_answers(memory);
+    }
+
+    fn use_rules(&self, rules: Arc<Rules>) {
+        self.inner.use_rules(rules);
+    }
+
+    fn is_within(&self, nodeid: u64, directory: u64) -> bool {
+        self.inner.is_within(nodeid, directory)
+    }
+
+    fn number_of(&self, path: &str) -> Result<u64> {
+        self.inner.number_of(path)
     }
 
     fn holdings(&self) -> String {

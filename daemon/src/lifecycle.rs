@@ -22,7 +22,6 @@ use crate::{
     passthrough::{Passthrough, lower::Lower},
     privilege,
     probe::{self, Answer, Probe},
-    rules::book::Book,
     select, serve,
     signals::Signals,
     supervise::{child::Ready, kept::Kept},
@@ -237,9 +236,6 @@ impl Serving {
         daemon: bool,
         undertaker: Option<Undertaker>,
     ) -> Result<Self> {
-        session.go_by(Book::in_file()?);
-        // Before any request is answered.
-        session.show_by_book()?;
         let server = serve::start(Arc::clone(&session))?;
         if let Some(address) = session.config().metrics {
             metrics::start(&session, address)?;

@@ -11,6 +11,7 @@
 //! | --- | --- |
 //! | [`caches`] | the maps of facts and of look-ups |
 //! | [`generations`] | the map of generations |
+//! | [`rules`] | the map of rules |
 //! | [`programs`] | one hook a file |
 //! | [`request`] | the kernel's `struct fuse_req`, as far as we read it (unsafe) |
 //! | [`changes`] | what others change on the lower file system (unsafe) |
@@ -26,6 +27,7 @@ mod changes;
 mod generations;
 mod programs;
 mod request;
+mod rules;
 mod shm;
 mod stats;
 

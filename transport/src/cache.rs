@@ -136,6 +136,13 @@ impl KeyWords for SharedKey<'_> {
     }
 }
 
+impl<K: KeyWords + ?Sized> KeyWords for &K {
+    #[inline(always)]
+    fn word(&self, index: usize) -> u64 {
+        (**self).word(index)
+    }
+}
+
 /// Bytes of this process.
 impl KeyWords for [u8] {
     fn word(&self, index: usize) -> u64 {

@@ -11,7 +11,7 @@
 //!  | 128 | op_in: request's fixed part |  |   64 | head (daemon)       | | 32768 | io_uring's words   |
 //!  | 256 | flags, commit id, length    |  |  128 | 128 entries:        | | 32832 | 512 CQEs           |
 //!  | 288 | slot word                   |  |      |   unique,           | | 41024 | unused to the page |
-//!  | 296 | commit position, renewal    |  |      |   slot queue opcode | +-------+--------------------+
+//!  | 296 | commit position, notes      |  |      |   slot queue opcode | +-------+--------------------+
 //!  +-----+-----------------------------+  +------+---------------------+
 //! ```
 
@@ -111,6 +111,8 @@ pub struct Slot {
     pub commit_pending: Word32,
     /// By the program, at an arrival: what is to be made of the reply.
     pub renewal: crate::renewal::Renewal,
+    /// By the program, before it dispatches: what it ruled, and on which request.
+    pub ruling: Word,
 }
 
 impl Blank for Slot {
@@ -121,6 +123,7 @@ impl Blank for Slot {
             commit_position: Word32::default(),
             commit_pending: Word32::default(),
             renewal: crate::renewal::Renewal::default(),
+            ruling: Word::default(),
         }
     }
 }
@@ -299,6 +302,7 @@ mod asserts {
         offset_of!(Slot, word) == 288,
         offset_of!(Slot, commit_position) == 296,
         offset_of!(Slot, renewal) == 304,
+        offset_of!(Slot, ruling) == 336,
         size_of::<Lane>() == 2176,
         offset_of!(Lane, head) == 64,
         offset_of!(Lane, entries) == 128,

@@ -221,6 +221,11 @@ pub enum CommitError<'m> {
 }
 
 impl<'m> Taken<'m> {
+    /// What the program ruled on the request, which was taken from a lane.
+    pub fn noted_ruling(&self) -> crate::rules::Ruling {
+        self.slot.noted_ruling(self.unique)
+    }
+
     /// Keeps the right and lets go of the slot.
     pub fn hold(self) -> Held {
         Held(self.unique)

@@ -26,6 +26,7 @@ use crate::{
     doctor::trial::{LOAD_ATTEMPTS, is_interrupted},
     error::{Error, Result},
     mount::table::DeviceNumber,
+    rules::book::Book,
 };
 
 /// The eBPF crate, compiled by build.rs.
@@ -186,6 +187,17 @@ impl Programs {
         CacheMaps::new(sizes, generations, shared, |name| {
             array_data(&self.ebpf, name)
         })
+    }
+
+    /// The rules that the programs judge requests by.
+    ///
+    /// # Errors
+    ///
+    /// What mmap(2) says.
+    pub fn rules(&self) -> Result<Book> {
+        Ok(Book::new(SharedArray::new(array_data(
+            &self.ebpf, "RULES",
+        ))?))
     }
 
     /// The kernel's numbers for the programs, as `bpftool prog` lists them.

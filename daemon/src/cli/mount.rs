@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     lifecycle,
     log::{self, Format, Level},
+    rules::spec::Spec,
     supervise,
 };
 use clap::{Args, CommandFactory, Parser, ValueHint};
@@ -100,6 +101,9 @@ pub struct MountArgs {
     /// Refuse lookups of this name with this errno (a number, or a name like EACCES, the default)
     #[arg(long, value_name = "NAME[=ERRNO]", action = clap::ArgAction::Append, value_parser = values::deny)]
     pub deny: Vec<Denied>,
+    /// Rules for requests, by this TOML file (docs/guide.md); 'shmfuse rules' changes them later
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub rules: Option<PathBuf>,
     /// End the mount when a request has had no answer for so many seconds, 1 to 65535; the kernel looks
     /// every 15 seconds. A lock that is waited for is a request, too [default: never]
     #[arg(long, value_name = "SECONDS")]
@@ -290,6 +294,7 @@ impl Parsed {
             s1_entries: args.s1_entries,
             s6: args.s6,
             deny: args.deny,
+            rules: args.rules.as_deref().map(Spec::read).transpose()?,
             request_timeout: args.request_timeout,
             metrics: args.metrics,
             slow_after: Some(args.slow_after).filter(|time| !time.is_zero()),

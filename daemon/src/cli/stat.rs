@@ -1,7 +1,11 @@
 //! `shmfuse stat`.
 
 use super::{Outcome, target};
-use crate::{coherence::observe::Standing, stat::Report};
+use crate::{
+    coherence::observe::Standing,
+    rules::{access, listing::Listing},
+    stat::Report,
+};
 use clap::{Args, ValueHint};
 use std::{io::Write as _, path::PathBuf};
 
@@ -28,6 +32,7 @@ pub fn run(args: &StatArgs) -> Outcome {
     let daemon = target::daemon(&ours)?;
     let standing = Standing::of_process(daemon.pid())?;
     let report = Report::of_process(daemon.pid());
+    let rules = access::book_of(daemon.pid()).and_then(|book| Listing::of(&book));
     let text = match (report, standing) {
         (Err(error), None) => return Err(error.into()),
         (report, standing) if args.json => {
@@ -37,6 +42,7 @@ pub fn run(args: &StatArgs) -> Outcome {
                 |report| report.to_json(&ours.mountpoint),
             );
             json["coherence"] = standing.map_or(serde_json::Value::Null, Standing::to_json);
+            json["rules"] = rules.map_or(serde_json::Value::Null, |rules| rules.to_json());
             format!("{json:#}\n")
         }
         (report, standing) => {

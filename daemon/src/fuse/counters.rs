@@ -49,6 +49,8 @@ pub struct Counters {
     pub interrupts: Counter,
     /// Requests that were served beside their queue: those that may block, and slow ones.
     pub served_beside: Counter,
-    /// Those of them that were refused, since there was no thread for them.
+    /// Requests that a rule sent to the lane for bulk.
+    pub served_on_lane: Counter,
+    /// Of those served beside, such that were refused, since there was no thread for them.
     pub blocking_refused: Counter,
 }

@@ -1,7 +1,13 @@
 //! What a file system is to a transport.
 
 use super::{Answer, Device, Exchange, ServeThread};
-use crate::{answers::AnswerMemory, bpf::changes::Changes, error::Result, transform::Rule};
+use crate::{
+    answers::AnswerMemory,
+    bpf::changes::Changes,
+    error::{Error, Result},
+    rules::serving::Rules,
+    transform::Rule,
+};
 use std::sync::Arc;
 use transport::wire::{InHeader, InitFlags};
 
@@ -74,6 +80,25 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Attributes are shown by these rules from now on, and what the kernel believes is revoked when this
     /// returns. Not called by a thread that serves requests.
     fn show_by(&self, _rules: &[Rule]) {}
+
+    /// Rules are in force on requests: before one is [served](Self::serve) somebody has asked them. The
+    /// file system must not tell unasked what they refuse. Called once, before requests are served.
+    fn use_rules(&self, _rules: Arc<Rules>) {}
+
+    /// Whether an inode is, or lies below, the directory that users see under the number `directory`.
+    fn is_within(&self, _nodeid: u64, _directory: u64) -> bool {
+        false
+    }
+
+    /// The number that users will see of a directory, by its path from the root.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    fn number_of(&self, path: &str) -> Result<u64> {
+        let why = "this file system knows no subtrees";
+        Err(Error::refused(path, why, "leave the rule out"))
+    }
 
     /// What it holds at the moment, as words like `inodes=1`, for who watches the daemon.
     fn holdings(&self) -> String;

@@ -123,6 +123,13 @@ impl Interrupts {
         }
     }
 
+    /// Whether `unique` was interrupted before it was [registered](Self::register); it is forgotten.
+    pub fn came_early(&self, unique: u64) -> bool {
+        let mut state = self.shared.lock();
+        let early = state.early.iter().position(|early| *early == unique);
+        early.and_then(|at| state.early.remove(at)).is_some()
+    }
+
     /// Interrupts every request, those that are registered later too: one may be on its way to
     /// its thread.
     pub fn interrupt_all(&self) {

@@ -16,6 +16,8 @@
 //! | [`thread`] | what a serving thread carries: interruption |
 //! | [`blocking`] | threads for requests that wait for another application |
 //! | [`slow`] | requests that take long, and are served beside their queue |
+//! | [`lanes`] | the lane for bulk: requests that rules send there |
+//! | [`ruling`] | requests that rules are about |
 //! | [`interrupt`] | INTERRUPT: who is to be woken, and until when |
 //! | [`pipe`] | a pipe as splice(2) needs it |
 //! | [`counters`] | what happened that is not seen in replies |
@@ -34,10 +36,12 @@ pub mod filesystem;
 pub mod fulfil;
 pub mod interrupt;
 pub mod kick;
+pub mod lanes;
 pub mod negotiate;
 pub mod notify;
 pub mod owned;
 pub mod pipe;
+pub mod ruling;
 pub mod session;
 pub mod slow;
 #[cfg(test)]

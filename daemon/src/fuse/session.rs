@@ -8,6 +8,7 @@ use super::{
     fulfil::fulfil,
     interrupt::{Interrupts, RegisteredServer},
     kick::KickHandle,
+    lanes::Lanes,
     slow::{self, SlowKinds, Watch},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     bpf::changes::Changes,
     config::{Config, TransportKind},
     error::Result,
-    rules::book::Book,
+    rules::serving::Rules,
 };
 use std::{
     any::Any,
@@ -35,19 +36,20 @@ pub struct Session {
     device: Device,
     /// Of the other threads, if they outlive this process.
     channels: Vec<Device>,
-    fs: Arc<dyn FileSystem>,
+    pub(super) fs: Arc<dyn FileSystem>,
     config: Arc<Config>,
     kind: TransportKind,
     /// What serves in place of `kind`.
     stand_in: OnceLock<TransportKind>,
     negotiated: Negotiated,
-    interrupts: Interrupts,
+    pub(super) interrupts: Interrupts,
+    pub(super) lanes: Lanes,
+    pub(super) rules: OnceLock<Arc<Rules>>,
     blocking: BlockingPool,
     slow: SlowKinds,
     counters: Counters,
     stopping: AtomicBool,
     destroyed: AtomicBool,
-    book: OnceLock<Book>,
 }
 
 impl Session {
@@ -92,12 +94,13 @@ impl Session {
             stand_in: OnceLock::new(),
             negotiated,
             interrupts: Interrupts::default(),
+            lanes: Lanes::default(),
+            rules: OnceLock::new(),
             blocking: BlockingPool::default(),
             slow: SlowKinds::new(slow_after),
             counters: Counters::default(),
             stopping: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
-            book: OnceLock::new(),
         })
     }
 
@@ -178,20 +181,16 @@ impl Session {
         Arc::clone(&self.fs).use_answers(memory);
     }
 
-    /// The rule book of the mount; to be called once, before requests are served.
-    pub fn go_by(&self, book: Book) {
-        let _ = self.book.set(book);
-    }
-
     /// Attributes are shown as the rule book says now. Not to be called by a thread that serves.
     ///
     /// # Errors
     ///
     /// As [`Book::transforms`].
     pub fn show_by_book(&self) -> Result<()> {
-        let Some(book) = self.book.get() else {
+        let Some(rules) = self.rules.get() else {
             return Ok(());
         };
+        let book = rules.book();
         while book.get().shown.generation() != book.get().generation() {
             let (generation, rules) = book.transforms()?;
             self.fs.show_by(&rules);
@@ -295,6 +294,7 @@ impl Session {
                 let InterruptIn { unique } = exchange.arg()?;
                 self.counters.interrupts.count();
                 self.interrupts.interrupt(unique);
+                self.lanes.withdraw(unique);
                 Ok(Body::NoReply)
             }
             Opcode::DESTROY => {
@@ -338,6 +338,7 @@ impl Session {
         self.stopping.store(true, Ordering::Release);
         self.interrupts.interrupt_all();
         self.blocking.close();
+        self.lanes.close();
         self.destroy();
     }
 
@@ -360,7 +361,7 @@ impl fmt::Debug for Session {
 }
 
 /// The requests that the session answers itself.
-fn is_of_session(opcode: Opcode) -> bool {
+pub(super) fn is_of_session(opcode: Opcode) -> bool {
     matches!(
         opcode,
         Opcode::INIT

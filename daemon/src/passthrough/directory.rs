@@ -200,7 +200,7 @@ impl Passthrough {
         directory: &OpenDirectory,
         entry: &Entry<'_>,
     ) -> EntryOut {
-        if matches!(entry.name.to_bytes(), b"." | b"..") || self.denied(entry.name).is_some() {
+        if matches!(entry.name.to_bytes(), b"." | b"..") || self.is_refused(entry.name) {
             return EntryOut::default();
         }
         let found = match self.find_in_facts(parent, entry.name) {

@@ -14,7 +14,10 @@ use super::{
     mount_fd::LowerMount,
     names::{self, LookupName},
 };
-use crate::fuse::{Answer, Errno, Exchange};
+use crate::{
+    fuse::{Answer, Errno, Exchange},
+    rules::serving::Rules,
+};
 use rustix::fs::{FileType, Statx};
 use std::{
     ffi::CStr,
@@ -73,6 +76,12 @@ impl Passthrough {
         let deny = &self.config.deny;
         let denied = deny.iter().find(|denied| denied.name == name.to_bytes())?;
         Some(Errno::from_raw_os_error(denied.errno))
+    }
+
+    /// Whether a lookup of `name` may be refused: then its entry is not told with a listing.
+    pub(super) fn is_refused(&self, name: &CStr) -> bool {
+        let by_rule = |rules: &Arc<Rules>| rules.speaks_of(name.to_bytes());
+        self.denied(name).is_some() || self.rules.get().is_some_and(by_rule)
     }
 
     /// As [`find_in`](Self::find_in), and makes facts of what is found. `stamps` are

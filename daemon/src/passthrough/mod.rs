@@ -26,6 +26,7 @@
 //! | [`open_directory`] | an open directory and the entries read ahead |
 //! | [`proc_fd`] | from a descriptor to a path |
 //! | [`ledger`], `restore`, `again` | what outlives a daemon, and how its successor goes on |
+//! | `subtree` | which directory an inode lies below |
 //! | [`sys`] | system calls that neither nix nor rustix offers |
 
 mod again;
@@ -81,6 +82,7 @@ pub mod proc_fd;
 mod reread;
 mod restore;
 mod shown;
+mod subtree;
 mod sync;
 pub mod sys;
 #[cfg(test)]
@@ -94,6 +96,7 @@ use crate::{
     config::Config,
     error::{Error, Result},
     fuse::{Answer, Backing, Device, Errno, Exchange, FileSystem, Negotiated, ServeThread},
+    rules::serving::Rules,
     transform::{Rule, Transforms},
 };
 use backing_table::BackingTable;
@@ -134,6 +137,7 @@ pub struct Passthrough {
     device: OnceLock<Device>,
     prefetch: prefetch::Prefetch,
     ledger: Option<Arc<Ledger>>,
+    rules: OnceLock<Arc<Rules>>,
 }
 
 impl Passthrough {
@@ -193,6 +197,7 @@ impl Passthrough {
             device: OnceLock::new(),
             prefetch: prefetch::Prefetch::default(),
             ledger: None,
+            rules: OnceLock::new(),
         })
     }
 
@@ -375,6 +380,19 @@ impl FileSystem for Passthrough {
         if let Err(error) = self.start_prefetch() {
             tracing::error!("directories are not loaded ahead: {error}");
         }
+    }
+
+    fn use_rules(&self, rules: Arc<Rules>) {
+        // Called once.
+        let _ = self.rules.set(rules);
+    }
+
+    fn is_within(&self, nodeid: u64, directory: u64) -> bool {
+        self.lies_within(nodeid, directory)
+    }
+
+    fn number_of(&self, path: &str) -> Result<u64> {
+        self.number_of_directory(path)
     }
 
     fn holdings(&self) -> String {

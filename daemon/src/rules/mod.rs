@@ -9,6 +9,7 @@
 //! | [`draft`] | a checked file as the words of a rule book |
 //! | [`book`] | a mount's rule book in memory: of a BPF map, or of the daemon alone |
 //! | [`access`] | the rule book of a mount that another process serves |
+//! | [`serving`] | the rules of the mount that this process serves |
 //! | [`listing`] | what is said of rules in force |
 //!
 //! ```text
@@ -23,6 +24,7 @@ pub mod book;
 pub mod document;
 pub mod draft;
 pub mod listing;
+pub mod serving;
 pub mod spec;
 pub mod transform;
 pub mod values;

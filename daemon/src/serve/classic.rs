@@ -8,9 +8,13 @@ use super::{
 use crate::{
     error::{Error, Result},
     fuse::{Device, Errno, OwnedExchange, Reply, ServeThread, Session, fulfil::fulfil},
+    rules::serving::Course,
 };
 use std::{ops::ControlFlow, sync::Arc};
-use transport::wire::InHeader;
+use transport::{
+    rules::{Priority, Ruling},
+    wire::InHeader,
+};
 
 /// Starts the threads, each with a channel of its own.
 ///
@@ -103,8 +107,19 @@ fn serve_one(
     request: &Request,
 ) {
     let header = *request.header();
+    let payload = buffer.payload(request);
+    let course = session.course(Ruling::Undecided, &header, request.fixed(), payload);
+    if let Course::Refuse(errno) = course {
+        return after_send(
+            buffer.send(channel, Reply::Error(errno), header.unique),
+            &header,
+        );
+    }
     if session.may_block(&header, request.fixed()) {
-        return detach(session, channel, request, buffer.payload(request));
+        return detach(session, channel, request, payload, None);
+    }
+    if let Course::Lane(priority) = course {
+        return detach(session, channel, request, payload, Some(priority));
     }
     let mut exchange = buffer.exchange(request);
     let watch = session.watch(&header);
@@ -114,13 +129,20 @@ fn serve_one(
     after_send(buffer.send(channel, reply, header.unique), &header);
 }
 
-/// Hands a request that may block to a thread of its own, which replies on the same channel.
-pub(super) fn detach(session: &Arc<Session>, channel: &Device, request: &Request, payload: &[u8]) {
+/// Hands a request that may block to a thread of its own, or by its priority to the lane for bulk; the
+/// reply goes to the same channel.
+pub(super) fn detach(
+    session: &Arc<Session>,
+    channel: &Device,
+    request: &Request,
+    payload: &[u8],
+    lane: Option<Priority>,
+) {
     let header = *request.header();
     let max_payload = session.negotiated().max_payload();
     let owned = OwnedExchange::copy(&header, request.fixed(), payload, max_payload);
     let channel = channel.clone();
-    session.serve_blocking(owned, move |exchange, reply| {
+    let complete = move |exchange: OwnedExchange, reply: Reply| {
         let Some(out) = reply.header(header.unique) else {
             return;
         };
@@ -129,7 +151,11 @@ pub(super) fn detach(session: &Arc<Session>, channel: &Device, request: &Request
             std::io::IoSlice::new(exchange.body(reply.body_len())),
         ];
         after_send(channel.writev(&message), &header);
-    });
+    };
+    match lane {
+        None => session.serve_blocking(owned, complete),
+        Some(priority) => session.serve_on_lane(owned, priority, complete),
+    }
 }
 
 /// Tells whoever waits for a malformed request that it failed.

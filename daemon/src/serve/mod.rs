@@ -20,6 +20,7 @@ use crate::{
     config::{TransportChoice, TransportKind},
     error::{Error, Result},
     fuse::{ServeThread, Session},
+    rules::book::Book,
 };
 use std::{
     sync::{Arc, mpsc},
@@ -45,11 +46,9 @@ pub struct ServerThread(JoinHandle<Result<()>>);
 /// A thread could not be started or prepared; the others end.
 pub fn start(session: Arc<Session>) -> Result<Server> {
     let threads = match session.kind() {
-        TransportKind::Classic => session
-            .mounted(None)
-            .and_then(|()| classic::start(&session)),
-        TransportKind::Splice => session.mounted(None).and_then(|()| splice::start(&session)),
-        TransportKind::Uring => session.mounted(None).and_then(|()| uring::start(&session)),
+        TransportKind::Classic => alone(&session).and_then(|()| classic::start(&session)),
+        TransportKind::Splice => alone(&session).and_then(|()| splice::start(&session)),
+        TransportKind::Uring => alone(&session).and_then(|()| uring::start(&session)),
         TransportKind::Shm => shm::start(&session).or_else(|error| without_shm(&session, error)),
     };
     match threads {
@@ -72,8 +71,14 @@ fn without_shm(session: &Arc<Session>, error: Error) -> Result<Vec<ServerThread>
     }
     tracing::info!("transport: uring; not shm: {error}");
     session.do_without_shared_memory();
-    session.mounted(None)?;
+    alone(session)?;
     uring::start(session)
+}
+
+/// Prepares a mount without kernel programs: the daemon is the one that judges requests.
+fn alone(session: &Session) -> Result<()> {
+    session.go_by(Book::in_file()?)?;
+    session.mounted(None)
 }
 
 impl Server {

@@ -24,6 +24,7 @@ use crate::{
         fulfil::{fulfil, write_at},
         pipe::Pipe,
     },
+    rules::serving::Course,
 };
 use rustix::pipe::{SpliceFlags, splice};
 use std::{
@@ -32,7 +33,10 @@ use std::{
     os::fd::BorrowedFd,
     sync::Arc,
 };
-use transport::wire::{InHeader, Opcode, OutHeader};
+use transport::{
+    rules::Ruling,
+    wire::{InHeader, Opcode, OutHeader},
+};
 
 /// Data up to this many bytes is copied. Two more system calls and a slot of a pipe for each page
 /// cost as much as copying some 64 KiB does: below, splice is the slower way (docs/benchmarks.md).
@@ -144,8 +148,9 @@ impl Channel {
     fn write_in_pipe(&self, len: usize) -> Option<Request> {
         let request = self.buffer.request(WRITE_HEAD, len).ok()?;
         let header = request.header();
-        let stays =
-            header.opcode == Opcode::WRITE && !self.session.may_block(header, request.fixed());
+        let stays = header.opcode == Opcode::WRITE
+            && !self.session.has_rules()
+            && !self.session.may_block(header, request.fixed());
         stays.then_some(request)
     }
 
@@ -185,9 +190,26 @@ impl Channel {
             }
         };
         let header = *request.header();
-        if self.session.may_block(&header, request.fixed()) {
-            let payload = self.buffer.payload(&request);
-            detach(&self.session, &self.device, &request, payload);
+        let payload = self.buffer.payload(&request);
+        let fixed = request.fixed();
+        let course = self
+            .session
+            .course(Ruling::Undecided, &header, fixed, payload);
+        if let Course::Refuse(errno) = course {
+            let reply = Reply::Error(errno);
+            after_send(
+                self.buffer.send(&self.device, reply, header.unique),
+                &header,
+            );
+            return Ok(Pipes::Empty);
+        }
+        let lane = match course {
+            _ if self.session.may_block(&header, fixed) => Some(None),
+            Course::Lane(priority) => Some(Some(priority)),
+            _ => None,
+        };
+        if let Some(lane) = lane {
+            detach(&self.session, &self.device, &request, payload, lane);
             return Ok(Pipes::Empty);
         }
         let mut exchange = self.buffer.exchange(&request);

@@ -17,6 +17,7 @@ use transport::{
     answer::{Known, answer, denied, may_answer},
     index::{LaneIndex, Position, QueueIndex},
     program::{Event, Outcome, Verdict, on_completion},
+    rules::Ruling,
     slot::{Arrived, Reply},
     tag::Tag,
     wire::Opcode,
@@ -24,6 +25,7 @@ use transport::{
 
 use crate::{
     caches::{self, Caches},
+    rules,
     shm::{self, Maps},
 };
 
@@ -90,10 +92,25 @@ struct Decided {
 /// What becomes of a request.
 #[inline(always)]
 fn decide(opcode: Opcode, arrived: &Arrived<'_>, element: u32, decided: &mut Decided) -> Verdict {
-    let dispatch = Verdict::Dispatch(lane_of(opcode), opcode);
-    if !may_answer(opcode) || !caches::are_on() {
-        return dispatch;
+    let ruling = rules::rule(opcode, arrived);
+    match ruling {
+        Ruling::Pass | Ruling::Lane(_) => {}
+        Ruling::Deny(errno) => {
+            decided.refused = true;
+            return Verdict::Deny(i32::from(errno));
+        }
+        Ruling::Undecided => return Verdict::Dispatch(lane_of(opcode), opcode),
     }
+    if !may_answer(opcode) || !caches::are_on() {
+        let lane = match ruling {
+            Ruling::Lane(_) => LaneIndex::BULK,
+            _ => lane_of(opcode),
+        };
+        return Verdict::Dispatch(lane, opcode);
+    }
+    // What is answered at once needs no lane; and what may be is not bulk, wherever the daemon serves
+    // it. The verifier walks this once for all rulings.
+    let dispatch = Verdict::Dispatch(LaneIndex::METADATA, opcode);
     let Some(payload) = shm::payload(element) else {
         return dispatch;
     };

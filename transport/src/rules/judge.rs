@@ -2,8 +2,8 @@
 
 use super::{
     bucket,
-    rule::{Action, COUNT, fails, place_of},
-    table::{ROWS, RULES_MAX, RuleBook, SECOND},
+    rule::{Action, is_set, meets, place_of},
+    table::{ROWS, RULES_MAX, RuleBook, SECOND, Table},
 };
 use crate::{
     cache::{KeyWords, NAME_MAX},
@@ -133,9 +133,23 @@ pub trait Circumstances {
     /// The name of a LOOKUP and its length in bytes.
     fn name(&self) -> Option<(Self::Name<'_>, usize)>;
 
+    /// Whether [`name`](Self::name) can tell. A program leaves names to the daemon: the search of a name
+    /// made the verifier walk twice as far.
+    const KNOWS_NAMES: bool;
+
+    /// Whether [`is_within`](Self::is_within) can tell.
+    const KNOWS_TREE: bool;
+
     /// Whether an inode of the request is, or lies below, the directory that users see under this
-    /// number; `None` if that cannot be told here.
-    fn is_within(&self, directory: u64) -> Option<bool>;
+    /// number.
+    fn is_within(&self, directory: u64) -> bool;
+
+    /// The word itself. In a program it goes through memory: the verifier then knows nothing of how
+    /// it came about, and walks what follows once.
+    #[inline(always)]
+    fn launder(&self, word: u64) -> u64 {
+        word
+    }
 
     /// Nanoseconds of the monotonic clock.
     fn now_ns(&self) -> u64;
@@ -143,7 +157,7 @@ pub trait Circumstances {
 
 /// Judges a request by the first rule that it meets; those that only count let it go on.
 #[inline(always)]
-pub fn judge(book: &RuleBook, asked: &Asked, about: &impl Circumstances) -> Ruling {
+pub fn judge<A: Circumstances>(book: &RuleBook, asked: &Asked, about: &A) -> Ruling {
     if book.is_empty() {
         return Ruling::Pass;
     }
@@ -151,7 +165,7 @@ pub fn judge(book: &RuleBook, asked: &Asked, about: &impl Circumstances) -> Ruli
 }
 
 #[inline(always)]
-fn judge_by(book: &RuleBook, asked: &Asked, about: &impl Circumstances) -> Ruling {
+fn judge_by<A: Circumstances>(book: &RuleBook, asked: &Asked, about: &A) -> Ruling {
     let epoch = book.epoch.begin();
     let Some(table) = book.tables.get((epoch & SECOND) as usize) else {
         return Ruling::Pass;
@@ -166,43 +180,51 @@ fn judge_by(book: &RuleBook, asked: &Asked, about: &impl Circumstances) -> Rulin
     }
     let by_name = table.by_name.get();
     if left & by_name != 0 {
+        if !A::KNOWS_NAMES {
+            return Ruling::Undecided;
+        }
         let speaking = match about.name() {
-            Some((name, len)) if len <= NAME_MAX => table.rules_of_name(&name, len),
+            Some((name, len)) if len <= NAME_MAX => {
+                table.rules_of_name(&name, len, |word| about.launder(word))
+            }
             _ => 0,
         };
         left &= !by_name | speaking;
     }
-    let (mut counted, mut last) = (0u64, RULES_MAX);
-    for (index, rule) in table.rules.iter().enumerate() {
+    left = about.launder(left);
+    let mut met = 0u64;
+    for index in 0..RULES_MAX {
+        let Some(rule) = table.rules.get(index) else {
+            break;
+        };
         if left >> index == 0 {
             break;
         }
-        if left >> index & 1 == 0 || fails(rule, asked) {
-            continue;
-        }
-        let subtree = rule[6].get();
-        if subtree != 0 {
-            match about.is_within(subtree) {
-                None => return Ruling::Undecided,
-                Some(false) => continue,
-                Some(true) => {}
-            }
-        }
-        if rule[0].get() & 0xff == COUNT {
-            counted |= 1 << index;
-        } else {
-            last = index;
-            break;
+        if left >> index & 1 != 0 {
+            met |= meets(rule, asked) << index;
         }
     }
-    let rule = table.rules.get(last);
+    met = about.launder(met);
+    let counts = table.counts.get();
+    if met & up_to_first(met & !counts) & table.by_subtree.get() != 0 {
+        let Some(found) = within(table, met, about) else {
+            return Ruling::Undecided;
+        };
+        met = found;
+    }
+    let decides = met & !counts;
+    let rule = table.rules.get(lowest(decides));
     let [what, interval_ns, span_ns] =
         rule.map_or([0; 3], |rule| [rule[0].get(), rule[7].get(), rule[8].get()]);
     if has_moved(book, epoch) {
         return Ruling::Undecided;
     }
+    let counted = about.launder(met & up_to_first(decides) & counts);
     if counted != 0 {
-        for (index, rule) in table.rules.iter().enumerate() {
+        for index in 0..RULES_MAX {
+            let Some(rule) = table.rules.get(index) else {
+                break;
+            };
             if counted >> index == 0 {
                 break;
             }
@@ -210,6 +232,9 @@ fn judge_by(book: &RuleBook, asked: &Asked, about: &impl Circumstances) -> Rulin
                 count(book, place_of(rule[0].get()));
             }
         }
+    }
+    if decides == 0 {
+        return Ruling::Pass;
     }
     let Some(action) = Action::unpack(what) else {
         return Ruling::Pass;
@@ -231,6 +256,42 @@ fn judge_by(book: &RuleBook, asked: &Asked, about: &impl Circumstances) -> Rulin
             Ruling::Deny(errno)
         }
     }
+}
+
+/// Of the rules that a request meets, those without a subtree, and those whose subtree it is in; `None`
+/// if that cannot be told.
+#[inline(always)]
+fn within<A: Circumstances>(table: &Table, met: u64, about: &A) -> Option<u64> {
+    if !A::KNOWS_TREE {
+        return None;
+    }
+    let mut found = met;
+    for (index, rule) in table.rules.iter().enumerate() {
+        let subtree = rule[6].get();
+        if met >> index & 1 != 0 && subtree != 0 && !about.is_within(subtree) {
+            found &= !(1 << index);
+        }
+    }
+    Some(found)
+}
+
+/// The bits up to the lowest one that is set, it included; all if none is.
+#[inline(always)]
+const fn up_to_first(bits: u64) -> u64 {
+    bits ^ bits.wrapping_sub(1)
+}
+
+/// The number of the lowest bit that is set; 63 if none is. The BPF machine has no instruction for it.
+#[inline(always)]
+fn lowest(bits: u64) -> usize {
+    let mut below = up_to_first(bits) >> 1;
+    let mut count = 0;
+    for step in [32, 16, 8, 4, 2, 1] {
+        let more = is_set(below >> (step - 1)) * step;
+        count += more;
+        below >>= more;
+    }
+    count as usize % RULES_MAX
 }
 
 /// Whether what was read since the epoch was loaded may be of two tables. SP-RULES.

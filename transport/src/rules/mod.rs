@@ -8,10 +8,12 @@
 //! | [`table`] | the book: two tables of rules, of which one is in force |
 //! | [`rule`] | what a rule says, as words and as values |
 //! | [`judge`] | which rule a request meets, and what comes of it |
+//! | [`note`] | a ruling on its way from the program to the daemon |
 //! | [`bucket`] | how many requests a rule lets pass in a time |
 
 pub mod bucket;
 pub mod judge;
+pub mod note;
 pub mod rule;
 pub mod table;
 

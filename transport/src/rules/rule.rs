@@ -49,8 +49,7 @@ const ALLOW: u64 = 1;
 const DENY: u64 = 2;
 const LANE: u64 = 3;
 const LIMIT: u64 = 4;
-/// The kind of a rule that only counts.
-pub(super) const COUNT: u64 = 5;
+const COUNT: u64 = 5;
 
 impl Action {
     fn pack(self) -> u64 {
@@ -183,14 +182,21 @@ fn outside(span: u64, value: u32) -> u64 {
     value.wrapping_sub(span & 0xffff_ffff) | (span >> 32).wrapping_sub(value)
 }
 
-/// Whether a request fails the terms of a rule, but for the subtree.
+/// 1 if any bit is set, else 0.
 #[inline(always)]
-pub(super) fn fails(rule: &RuleWords, asked: &super::Asked) -> bool {
+pub(super) const fn is_set(bits: u64) -> u64 {
+    (bits | bits.wrapping_neg()) >> 63
+}
+
+/// 1 if a request meets the terms of a rule, but for names and subtree, else 0.
+#[inline(always)]
+pub(super) fn meets(rule: &RuleWords, asked: &super::Asked) -> u64 {
     let [_, uid, gid, pid, size, nodeid, ..] = rule;
     let beyond = outside(uid.get(), asked.uid)
         | outside(gid.get(), asked.gid)
         | outside(pid.get(), asked.pid)
         | outside(size.get(), asked.size);
     let nodeid = nodeid.get();
-    (beyond as i64) < 0 || (nodeid != 0 && nodeid != asked.nodeid)
+    let other = is_set(nodeid) & is_set(nodeid ^ asked.nodeid);
+    (beyond >> 63 | other) ^ 1
 }

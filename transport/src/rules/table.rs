@@ -9,6 +9,7 @@
 //! the epoch. Who reads loads the epoch, reads, and loads it again: what was read is one table if it
 //! has not moved, since nobody writes over a table before the other one is in force (SP-RULES).
 
+use super::rule::{Action, Terms};
 use crate::{
     cache::{Key, KeyWords, Kind, NAME_MAX},
     layout::Blank,
@@ -54,10 +55,14 @@ pub struct Table {
     pub(super) len: RuleWord,
     /// The rules that ask for a name, as bits.
     pub(super) by_name: RuleWord,
+    /// The rules that only count, as bits.
+    pub(super) counts: RuleWord,
+    /// The rules that ask where the inode lies, as bits.
+    pub(super) by_subtree: RuleWord,
     /// Bytes of the text.
     pub(super) text_len: RuleWord,
     /// Unused.
-    pub(super) reserved: [RuleWord; 5],
+    pub(super) reserved: [RuleWord; 3],
     /// By opcode: the rules that may meet such a request, as bits.
     pub(super) by_opcode: [RuleWord; ROWS],
     /// The rules, the first before all others.
@@ -73,6 +78,8 @@ impl Blank for Table {
         Self {
             len: RuleWord::default(),
             by_name: RuleWord::default(),
+            counts: RuleWord::default(),
+            by_subtree: RuleWord::default(),
             text_len: RuleWord::default(),
             reserved: Blank::blank(),
             by_opcode: Blank::blank(),
@@ -179,6 +186,21 @@ impl RuleBook {
         self.states.get(place)
     }
 
+    /// Whether a rule in force speaks of this name.
+    pub fn speaks_of(&self, name: &[u8]) -> bool {
+        loop {
+            let epoch = self.epoch.begin();
+            let Some(table) = self.tables.get((epoch & SECOND) as usize) else {
+                return false;
+            };
+            let speaks =
+                epoch & ANY != 0 && table.rules_of_name(name, name.len(), |word| word) != 0;
+            if self.epoch.again() == epoch {
+                return speaks;
+            }
+        }
+    }
+
     /// The text that the table in force was made from, into `into`; `None` while it is replaced.
     pub fn text<'t>(&self, into: &'t mut [u8; TEXT_MAX]) -> Option<&'t [u8]> {
         let epoch = self.epoch.begin();
@@ -243,6 +265,15 @@ impl Table {
                 to.set(*from);
             }
         }
+        let bits = |has: fn(&Terms) -> bool| {
+            let rules = draft.rules.iter().enumerate();
+            let has = rules.map(|(index, words)| {
+                u64::from(Terms::decode(words).is_some_and(|terms| has(&terms))) << index
+            });
+            has.sum()
+        };
+        self.counts.set(bits(|terms| terms.action == Action::Count));
+        self.by_subtree.set(bits(|terms| terms.subtree != 0));
         self.text_len.set(draft.text.len() as u64);
         for (to, from) in self.text.iter().zip(draft.text.chunks(8)) {
             to.set(from.word(0));
@@ -277,8 +308,13 @@ impl Table {
 
     /// The rules that speak of a name, as bits.
     #[inline(always)]
-    pub(super) fn rules_of_name<K: KeyWords + ?Sized>(&self, name: &K, len: usize) -> u64 {
-        let hash = name_key(name, len).hash();
+    pub(super) fn rules_of_name<K: KeyWords + ?Sized>(
+        &self,
+        name: &K,
+        len: usize,
+        launder: impl Fn(u64) -> u64,
+    ) -> u64 {
+        let hash = launder(name_key(name, len).hash());
         let first = first_of_set(hash);
         for way in 0..NAME_WAYS {
             let Some([length, hashed, rules, _, bytes @ ..]) = self.names.get(first + way) else {

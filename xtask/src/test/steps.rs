@@ -274,6 +274,12 @@ pub const STEPS: &[Step] = &[
         limit_minutes: 15,
     },
     Step {
+        name: "rules",
+        what: "requests refused, limited, counted and sent to the lane for bulk, on each transport",
+        action: RootTests(&["--package", "shmfuse", "--test", "rules_root"]),
+        limit_minutes: 10,
+    },
+    Step {
         name: "invariants",
         what: "the ring protocol's counters under random load on the real kernel",
         action: RootTests(&["--package", "shmfuse", "--test", "invariants_root"]),

@@ -133,6 +133,11 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         programs.watch(mount.device)?;
         describe(session, &shared, &sizes, mount.device.minor);
     }
+    session.go_by(programs.rules()?)?;
+    tracing::debug!(
+        "instructions walked by the verifier: {:?}",
+        programs.verified_instructions()
+    );
 
     let mut threads = Vec::with_capacity(usize::from(queues) + 2);
     let device = session.device().clone();

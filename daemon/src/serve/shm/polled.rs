@@ -25,6 +25,7 @@ use transport::{
     error::PushError,
     index::{LaneIndex, RingIndex},
     memory::Geometry,
+    rules::Ruling,
     sq::{SqWriter, Sqe},
 };
 
@@ -153,6 +154,10 @@ impl Ring for PolledRing {
             tracing::warn!(queue = self.queue.index().0, "a wake-up was lost");
         }
         Ok(())
+    }
+
+    fn ruling(&self, entry: EntryIndex) -> Ruling {
+        self.queue.ruling(entry)
     }
 
     fn take_events(&mut self, events: &mut Vec<Event>) {

@@ -29,6 +29,7 @@ use transport::{
     layout::{DaemonCounters, Ring},
     memory::{Geometry, Memory},
     ownership::{Ownership, State},
+    rules::Ruling,
     slot::{CommitError, Held, Reply, Taken},
     sq::{self, SqRoom, SqWriter, Sqe},
     tag::{Tag, TagKind},
@@ -75,6 +76,8 @@ pub struct Queue {
     index: QueueIndex,
     /// Requests that were taken and not committed, by slot.
     held: Vec<Option<(Held, Opcode)>>,
+    /// What the program ruled on them.
+    rulings: Vec<Ruling>,
     /// What REGISTER commands point to, until the rings are closed.
     #[expect(clippy::vec_box, reason = "their addresses must not change")]
     buffers: Vec<Box<[libc::iovec; 2]>>,
@@ -99,6 +102,7 @@ impl Queue {
             geometry,
             index,
             held: (0..memory.sizes().depth).map(|_| None).collect(),
+            rulings: vec![Ruling::Undecided; memory.sizes().depth as usize],
             memory,
             buffers: Vec::new(),
             corrupt: None,
@@ -198,6 +202,12 @@ impl Queue {
         sq.reserve().map(|room: SqRoom<'_, '_>| room.publish(sqe))
     }
 
+    /// What the program ruled on the request in an entry; of private ones it knows nothing.
+    pub fn ruling(&self, entry: EntryIndex) -> Ruling {
+        let ruling = self.rulings.get(entry.0 as usize);
+        ruling.copied().unwrap_or(Ruling::Undecided)
+    }
+
     /// Whether something can be taken.
     pub fn has_work(&self) -> bool {
         let lane_has = |lane: LaneIndex| {
@@ -243,6 +253,7 @@ impl Queue {
         &mut self,
         slot: SlotIndex,
         taken: Taken<'_>,
+        ruling: Ruling,
         events: &mut Vec<Event>,
     ) -> Result<(), transport::error::Corrupt> {
         // What the header says is checked where it is served; here it only counts.
@@ -258,6 +269,9 @@ impl Queue {
         }
         if let Some(place) = self.held.get_mut(usize::from(slot.0)) {
             *place = Some((held, opcode));
+        }
+        if let Some(place) = self.rulings.get_mut(usize::from(slot.0)) {
+            *place = ruling;
         }
         // SAFETY: the slot was taken by compare-exchange, which succeeds once per request, after the
         // kernel had completed the entry's latest command with success.
@@ -301,7 +315,7 @@ impl Queue {
             match next_of_cq(&*memory, &self.geometry, self.index, &mut cq)? {
                 FromCq::Request(taken, tag) => {
                     self.count().taken_standing.add(1);
-                    self.taken(tag.slot, taken, events)?;
+                    self.taken(tag.slot, taken, Ruling::Undecided, events)?;
                 }
                 FromCq::Failed(tag, res) => {
                     let entry = EntryIndex(u32::from(tag.slot.0));
@@ -328,7 +342,8 @@ impl Queue {
             match next_of_lane(&*memory, &self.geometry, &mut lane)? {
                 FromLane::Request(taken, dispatch) => {
                     self.count().taken.add(1);
-                    self.taken(dispatch.slot, taken, events)?;
+                    let ruling = taken.noted_ruling();
+                    self.taken(dispatch.slot, taken, ruling, events)?;
                 }
                 FromLane::Dropped(corrupt) if is_on_a_lane_and_answered(corrupt) => {
                     return Err(corrupt);

@@ -24,6 +24,7 @@ use std::{
 use transport::{
     index::{Position, RingIndex},
     memory::Geometry,
+    rules::Ruling,
     sq::{SqWriter, Sqe},
 };
 
@@ -106,6 +107,10 @@ impl Ring for ShmRing {
     fn submit_and_wait(&mut self) -> io::Result<()> {
         self.queue.check()?;
         self.enter(1)
+    }
+
+    fn ruling(&self, entry: EntryIndex) -> Ruling {
+        self.queue.ruling(entry)
     }
 
     fn take_events(&mut self, events: &mut Vec<Event>) {

@@ -19,7 +19,10 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::Arc,
 };
-use transport::wire::{UringCmd, UringCmdReq};
+use transport::{
+    rules::Ruling,
+    wire::{UringCmd, UringCmdReq},
+};
 
 /// What a ring tells its worker.
 #[derive(Debug)]
@@ -86,6 +89,13 @@ pub trait Ring {
 
     /// Appends the events there are, oldest first.
     fn take_events(&mut self, events: &mut Vec<Event>);
+
+    /// What a kernel program ruled on the request that has arrived in this entry; undecided if none
+    /// has seen it.
+    fn ruling(&self, entry: EntryIndex) -> Ruling {
+        let _ = entry;
+        Ruling::Undecided
+    }
 }
 
 /// `user_data` of the bell; an entry's is its index.

@@ -23,8 +23,10 @@ use super::{
 use crate::{
     error::{Error, Result},
     fuse::{OwnedExchange, Reply, ServeThread, Session, fulfil::fulfil},
+    rules::serving::Course,
 };
 use std::{collections::HashMap, io, sync::Arc};
+use transport::rules::Priority;
 
 /// One queue and what its thread knows of it.
 #[derive(Debug)]
@@ -178,8 +180,18 @@ impl<R: Ring> Worker<R> {
             .memory
             .receive(arrived)
             .map_err(|corrupt| Error::Protocol(corrupt.to_string()))?;
-        if session.may_block(&request.header, request.fixed()) {
-            return self.detach(owed, &request, session);
+        let ruled = self.ring.ruling(owed.entry());
+        let payload = self.memory.payload(&mut owed);
+        let (header, fixed) = (&request.header, request.fixed());
+        let course = session.course(ruled, header, fixed, &payload[..request.payload_len]);
+        if let Course::Refuse(errno) = course {
+            return self.commit(owed, Reply::Error(errno));
+        }
+        if session.may_block(header, fixed) {
+            return self.detach(owed, &request, None, session);
+        }
+        if let Course::Lane(priority) = course {
+            return self.detach(owed, &request, Some(priority), session);
         }
         let payload = self.memory.payload(&mut owed);
         let mut exchange = EntryExchange::new(&request, payload);
@@ -195,9 +207,15 @@ impl<R: Ring> Worker<R> {
         self.ring.commit(commit).map_err(enter_failed)
     }
 
-    /// Hands a request to the blocking pool. Its entry stays taken: the kernel has no way to give
-    /// it back but by the answer.
-    fn detach(&mut self, mut owed: Owed, request: &Request, session: &Arc<Session>) -> Result<()> {
+    /// Hands a request to the blocking pool, or by its priority to the lane for bulk. Its entry stays
+    /// taken: the kernel has no way to give it back but by the answer.
+    fn detach(
+        &mut self,
+        mut owed: Owed,
+        request: &Request,
+        lane: Option<Priority>,
+        session: &Arc<Session>,
+    ) -> Result<()> {
         let out_len = self.memory.payload_len();
         let payload = &self.memory.payload(&mut owed)[..request.payload_len];
         let owned = OwnedExchange::copy(&request.header, request.fixed(), payload, out_len);
@@ -206,14 +224,18 @@ impl<R: Ring> Worker<R> {
         self.spare.detached = Some(request.header.nodeid);
         let mailbox = Arc::clone(&self.mailbox);
         self.pace.be_ordinary();
-        session.serve_blocking(owned, move |exchange, reply| {
+        let complete = move |exchange, reply| {
             mailbox.post(Finished {
                 entry,
                 commit_id,
                 exchange,
                 reply,
             });
-        });
+        };
+        match lane {
+            None => session.serve_blocking(owned, complete),
+            Some(priority) => session.serve_on_lane(owned, priority, complete),
+        }
         self.keep_spare()
     }
 
