@@ -7,7 +7,6 @@ use super::{
 };
 use crate::{
     cache::{KeyWords, NAME_MAX},
-    sync::weakened,
     wire::Opcode,
 };
 
@@ -297,7 +296,7 @@ fn lowest(bits: u64) -> usize {
 /// Whether what was read since the epoch was loaded may be of two tables. SP-RULES.
 #[inline(always)]
 fn has_moved(book: &RuleBook, epoch: u64) -> bool {
-    book.epoch.again() != epoch && !weakened!(RulesNotAgain)
+    book.epoch.again() != epoch
 }
 
 #[inline(always)]

@@ -1,16 +1,13 @@
 //! The words of the rule book (protocol 13).
 
-use super::{
-    RuleBucket, RuleWord, RuleWriter, RulesEpoch, RulesShown,
-    arms::{imp, point, weakened},
-};
+use super::{RuleBucket, RuleWord, RuleWriter, RulesEpoch, RulesShown, arms::imp};
 use imp::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 impl RulesEpoch {
     /// Which table is in force, with all that was written into it. SP-RULES.
     #[inline(always)]
     pub(crate) fn begin(&self) -> u64 {
-        self.0.load(point!(RulesBeginRelaxed, Acquire))
+        self.0.load(Acquire)
     }
 
     /// The same after the table's words were loaded with acquire: if it has not moved, nobody had
@@ -22,7 +19,7 @@ impl RulesEpoch {
 
     /// Puts a table into force. SP-RULES.
     pub(crate) fn publish(&self, value: u64) {
-        self.0.store(value, point!(RulesPublishRelaxed, Release));
+        self.0.store(value, Release);
     }
 }
 
@@ -30,12 +27,12 @@ impl RuleWord {
     /// Loads a word of a table, before the epoch is looked at again. SP-RULES.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(point!(RulesReadRelaxed, Acquire))
+        self.0.load(Acquire)
     }
 
     /// Writes a word of the table that is not in force, after the other was put into force. SP-RULES.
     pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, point!(RulesWriteRelaxed, Release));
+        self.0.store(value, Release);
     }
 }
 
