@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use transport::{
     layout::Blank,
     transform::{
-        Id, NOBODY, Places, RANGES, Range, Rules, SharedTransform, Transform, apply,
-        apply_validity, check,
+        Id, NOBODY, Places, RANGES, Range, Rules, SharedTransform, Transform, apply, check,
     },
     wire::{Attr, AttrOut, EntryOut, Statx, StatxOut},
 };
