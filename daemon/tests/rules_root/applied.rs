@@ -151,7 +151,7 @@ fn so_many_pass_and_no_more(variant: Variant) {
             let mount = &mount;
             move || {
                 let names = (0..10).map(move |n| mount.path().join(format!("{thread}-{n}")));
-                let made = names.map(|name| fs::create_dir(name)).map(errno);
+                let made = names.map(fs::create_dir).map(errno);
                 made.filter(|errno| match errno {
                     None => true,
                     busy => {
