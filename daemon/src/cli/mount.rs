@@ -98,7 +98,8 @@ pub struct MountArgs {
     /// Whether a kernel program renews untrue attributes from replies, in place of the daemon
     #[arg(long, value_name = "SWITCH", default_value = "off", value_parser = values::switch, action = clap::ArgAction::Set)]
     pub s6: bool,
-    /// Refuse lookups of this name with this errno (a number, or a name like EACCES, the default)
+    /// Refuse lookups of this name with this errno (a number, or a name like EACCES, the default); with
+    /// ENOENT the name seems free, and can be made
     #[arg(long, value_name = "NAME[=ERRNO]", action = clap::ArgAction::Append, value_parser = values::deny)]
     pub deny: Vec<Denied>,
     /// Rules for requests, by this TOML file (docs/guide.md); 'shmfuse rules' changes them later
