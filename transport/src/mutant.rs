@@ -134,6 +134,16 @@ mutants! {
     InterestLookedEarly,
     /// SP-INTEREST: what was revoked is looked at again without arming the word.
     InterestNotAgain,
+    /// SP-RULES: a table of rules is put into force with a relaxed store.
+    RulesPublishRelaxed,
+    /// SP-RULES: which table is in force is read relaxed.
+    RulesBeginRelaxed,
+    /// SP-RULES: words of a table are read relaxed.
+    RulesReadRelaxed,
+    /// SP-RULES: words of a table are written relaxed.
+    RulesWriteRelaxed,
+    /// SP-RULES: which table is in force is not read again.
+    RulesNotAgain,
     /// Protocol 9.3: a commit that was not published is not published again.
     RestartForgetsCommit,
     /// Protocol 9.3: a commit is published again without a look at the commit position.

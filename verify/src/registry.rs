@@ -1,7 +1,8 @@
 //! Every model with its bound, and every mutant with the model that must fail.
 
 use crate::models::{
-    cq, fact, generation, interest, lane, lookups, park, restart, session, slot, sq, stats, worker,
+    cq, fact, generation, interest, lane, lookups, park, restart, rules, session, slot, sq, stats,
+    worker,
 };
 use transport::mutant::Mutant;
 
@@ -66,6 +67,8 @@ pub const MODELS: &[Model] = models! {
         "what the kernel is told while the inode changes is right, or its revocation comes";
     "interest-again", None, None, interest::is_revoked_again,
         "what is told again after a revocation is right, or revoked again; each is reported once";
+    "rules", None, None, rules::are_of_one_table,
+        "who judges while rules are replaced twice goes by one table, or knows that it does not";
     "lookups", None, None, lookups::never_answers_with_a_dead_inode,
         "the program never answers with an inode that FORGET has buried";
     "lookups-moved", Some(3), Some(4), lookups::counts_each_for_its_inode,
@@ -136,6 +139,11 @@ pub const KILLERS: &[(Mutant, &str)] = &[
     (Mutant::InterestTakenEarly, "interest"),
     (Mutant::InterestLookedEarly, "interest"),
     (Mutant::InterestNotAgain, "interest-again"),
+    (Mutant::RulesPublishRelaxed, "rules"),
+    (Mutant::RulesBeginRelaxed, "rules"),
+    (Mutant::RulesReadRelaxed, "rules"),
+    (Mutant::RulesWriteRelaxed, "rules"),
+    (Mutant::RulesNotAgain, "rules"),
     (Mutant::SessionStartRelaxed, "session"),
     (Mutant::SessionReadRelaxed, "session"),
     (Mutant::SessionIgnored, "teardown"),

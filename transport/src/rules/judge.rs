@@ -171,7 +171,7 @@ fn judge_by<A: Circumstances>(book: &RuleBook, asked: &Asked, about: &A) -> Ruli
     };
     let mut left = table.by_opcode[asked.row as usize % ROWS].get();
     if left == 0 {
-        return if has_moved(book, epoch) {
+        return if book.epoch.has_moved(epoch) {
             Ruling::Undecided
         } else {
             Ruling::Pass
@@ -215,7 +215,7 @@ fn judge_by<A: Circumstances>(book: &RuleBook, asked: &Asked, about: &A) -> Ruli
     let rule = table.rules.get(lowest(decides));
     let [what, interval_ns, span_ns] =
         rule.map_or([0; 3], |rule| [rule[0].get(), rule[7].get(), rule[8].get()]);
-    if has_moved(book, epoch) {
+    if book.epoch.has_moved(epoch) {
         return Ruling::Undecided;
     }
     let counted = about.launder(met & up_to_first(decides) & counts);
@@ -291,12 +291,6 @@ fn lowest(bits: u64) -> usize {
         below >>= more;
     }
     count as usize % RULES_MAX
-}
-
-/// Whether what was read since the epoch was loaded may be of two tables. SP-RULES.
-#[inline(always)]
-fn has_moved(book: &RuleBook, epoch: u64) -> bool {
-    book.epoch.again() != epoch
 }
 
 #[inline(always)]

@@ -195,7 +195,7 @@ impl RuleBook {
             };
             let speaks =
                 epoch & ANY != 0 && table.rules_of_name(name, name.len(), |word| word) != 0;
-            if self.epoch.again() == epoch {
+            if !self.epoch.has_moved(epoch) {
                 return speaks;
             }
         }
@@ -213,7 +213,7 @@ impl RuleBook {
         {
             bytes.copy_from_slice(&word.get().to_ne_bytes());
         }
-        (self.epoch.again() == epoch).then_some(&into[..len])
+        (!self.epoch.has_moved(epoch)).then_some(&into[..len])
     }
 
     /// The words of the rules in force, into `into`, and how many they are; `None` while they are
@@ -227,7 +227,7 @@ impl RuleBook {
                 *to = word.get();
             }
         }
-        (self.epoch.again() == epoch).then_some(len)
+        (!self.epoch.has_moved(epoch)).then_some(len)
     }
 
     /// Writes `draft` into the table that is not in force, and puts it into force. The caller holds

@@ -1,38 +1,41 @@
 //! The words of the rule book (protocol 13).
 
-use super::{RuleBucket, RuleWord, RuleWriter, RulesEpoch, RulesShown, arms::imp};
+use super::{
+    RuleBucket, RuleWord, RuleWriter, RulesEpoch, RulesShown,
+    arms::{imp, point, weakened},
+};
 use imp::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 impl RulesEpoch {
     /// Which table is in force, with all that was written into it. SP-RULES.
     #[inline(always)]
-    pub(crate) fn begin(&self) -> u64 {
-        self.0.load(Acquire)
+    pub fn begin(&self) -> u64 {
+        self.0.load(point!(RulesBeginRelaxed, Acquire))
     }
 
-    /// The same after the table's words were loaded with acquire: if it has not moved, nobody had
-    /// begun to write over them. SP-RULES.
+    /// Looked at after the table's words were loaded with acquire: if it has not moved since `begin`,
+    /// nobody had begun to write over them. SP-RULES.
     #[inline(always)]
-    pub(crate) fn again(&self) -> u64 {
-        self.0.load(Relaxed)
+    pub fn has_moved(&self, since: u64) -> bool {
+        self.0.load(Relaxed) != since && !weakened!(RulesNotAgain)
     }
 
     /// Puts a table into force. SP-RULES.
-    pub(crate) fn publish(&self, value: u64) {
-        self.0.store(value, Release);
+    pub fn publish(&self, value: u64) {
+        self.0.store(value, point!(RulesPublishRelaxed, Release));
     }
 }
 
 impl RuleWord {
     /// Loads a word of a table, before the epoch is looked at again. SP-RULES.
     #[inline(always)]
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Acquire)
+    pub fn get(&self) -> u64 {
+        self.0.load(point!(RulesReadRelaxed, Acquire))
     }
 
     /// Writes a word of the table that is not in force, after the other was put into force. SP-RULES.
-    pub(crate) fn set(&self, value: u64) {
-        self.0.store(value, Release);
+    pub fn set(&self, value: u64) {
+        self.0.store(value, point!(RulesWriteRelaxed, Release));
     }
 }
 

@@ -8,6 +8,7 @@ pub mod lane;
 pub mod lookups;
 pub mod park;
 pub mod restart;
+pub mod rules;
 pub mod session;
 pub mod slot;
 pub mod sq;
