@@ -3,7 +3,7 @@
 use crate::{
     ablation::ALL_ON,
     record::Record,
-    report::{interval, notes, ratio, significant},
+    report::{notes, ratio, significant, write_verdicts},
     stats::{median, median_interval, paired},
     summary::{rates, summarize},
     verdict::verdicts,
@@ -52,21 +52,8 @@ fn results(record: &Record, folder: &str) -> String {
     for note in notes(record) {
         let _ = writeln!(text, "\n**{note}**");
     }
-    text.push_str("\n### Verdicts\n\n| question | workload | ratio | 95 % | |\n");
-    text.push_str("| --- | --- | --- | --- | --- |\n");
-    for verdict in verdicts(&record.rows, &about.peers) {
-        let _ = writeln!(
-            text,
-            "| {} | {}: {} / {} | {} | {} | {} |",
-            verdict.question,
-            verdict.workload,
-            verdict.variant,
-            verdict.against,
-            ratio(verdict.ratio),
-            interval(verdict.interval),
-            verdict.word()
-        );
-    }
+    text.push_str("\n### Verdicts\n\n");
+    write_verdicts(&mut text, &verdicts(&record.rows, &about.peers));
     for group in &about.groups {
         write_group(&mut text, record, &group.name);
     }

@@ -142,6 +142,25 @@ pub fn notes(record: &Record) -> Vec<String> {
     notes
 }
 
+/// The verdicts as a table.
+pub(crate) fn write_verdicts(text: &mut String, verdicts: &[Verdict]) {
+    text.push_str("| question | workload | ratio | 95 % | |\n");
+    text.push_str("| --- | --- | --- | --- | --- |\n");
+    for verdict in verdicts {
+        let _ = writeln!(
+            text,
+            "| {} | {}: {} / {} | {} | {} | {} |",
+            verdict.question,
+            verdict.workload,
+            verdict.variant,
+            verdict.against,
+            ratio(verdict.ratio),
+            interval(verdict.interval),
+            verdict.word()
+        );
+    }
+}
+
 /// A run as a Markdown document.
 pub fn markdown(record: &Record, verdicts: &[Verdict], results: &[Summary]) -> String {
     let about = &record.about;
@@ -153,21 +172,8 @@ pub fn markdown(record: &Record, verdicts: &[Verdict], results: &[Summary]) -> S
         let _ = writeln!(text, "- {name}: {value}");
     }
     if !verdicts.is_empty() {
-        text.push_str("\n## Verdicts\n\n| question | workload | ratio | 95 % | |\n");
-        text.push_str("| --- | --- | --- | --- | --- |\n");
-        for verdict in verdicts {
-            let _ = writeln!(
-                text,
-                "| {} | {}: {} / {} | {} | {} | {} |",
-                verdict.question,
-                verdict.workload,
-                verdict.variant,
-                verdict.against,
-                ratio(verdict.ratio),
-                interval(verdict.interval),
-                verdict.word()
-            );
-        }
+        text.push_str("\n## Verdicts\n\n");
+        write_verdicts(&mut text, verdicts);
     }
     for group in results.chunk_by(|a, b| a.group == b.group) {
         let _ = writeln!(

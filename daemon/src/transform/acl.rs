@@ -37,14 +37,19 @@ impl Kind {
             _ => None,
         }
     }
+
+    /// The bits of a mode that are hidden in it, too.
+    fn hidden(self, rules: &Transform) -> u32 {
+        match self {
+            Self::Access => rules.hidden(),
+            Self::Default => 0,
+        }
+    }
 }
 
 /// Makes an ACL of the lower file system one of the mount, in place. What it does not know it leaves.
 pub fn show(acl: &mut [u8], kind: Kind, rules: &Transform) {
-    let hidden = match kind {
-        Kind::Access => rules.hidden(),
-        Kind::Default => 0,
-    };
+    let hidden = kind.hidden(rules);
     let class = group_class(acl);
     for entry in entries(acl) {
         let tag = tag(entry);
@@ -63,10 +68,7 @@ pub fn show(acl: &mut [u8], kind: Kind, rules: &Transform) {
 ///
 /// `EOVERFLOW` if it names somebody who has no number below.
 pub fn below(acl: &mut [u8], kind: Kind, rules: &Transform, present: u32) -> Result<(), Errno> {
-    let hidden = match kind {
-        Kind::Access => rules.hidden(),
-        Kind::Default => 0,
-    };
+    let hidden = kind.hidden(rules);
     let class = group_class(acl);
     for entry in entries(acl) {
         let tag = tag(entry);
