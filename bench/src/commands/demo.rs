@@ -1,6 +1,6 @@
 //! `demo`: a tree of sources, mounted and worked in.
 
-use super::{conclude, find_shmfuse};
+use super::{conclude, find_shmfuse, say};
 use anyhow::{Context, Result, bail, ensure};
 use shmfuse_bench::{
     capability::Capabilities,
@@ -68,7 +68,7 @@ pub fn demo(tree: &Path, build: Option<String>, shmfuse: Option<PathBuf>) -> Res
         Vec::new(),
         |lower| copy_tree(tree, &lower.join("tree")),
     )?;
-    println!("{}", report::table(&summarize(&record)));
+    say(report::table(&summarize(&record)));
     println!(
         "rate: median of {REPETITIONS} repetitions, interleaved; ratio: to native, with its 95 % \
          interval;\np50, p99: latency of one call or command; CPU: application and daemon."

@@ -6,7 +6,9 @@ pub mod run;
 use anyhow::{Context, Result, ensure};
 use shmfuse_bench::{diff::changes, document::with_results, record::Record, report};
 use std::{
+    fmt::Display,
     fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -40,17 +42,26 @@ fn conclude(record: &Record) -> ExitCode {
     }
 }
 
+/// Prints to standard output. That nobody reads it any more (`| head`) is no error.
+pub fn say(text: impl Display) {
+    if let Err(error) = writeln!(io::stdout(), "{text}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("shmfuse-bench: cannot write to standard output: {error}");
+    }
+}
+
 /// `diff`: prints what changed.
 pub fn diff(before: &Path, after: &Path) -> Result<ExitCode> {
     let changes = changes(&Record::read(before)?, &Record::read(after)?)?;
-    println!("{}", shmfuse_bench::diff::table(&changes));
+    say(shmfuse_bench::diff::table(&changes));
     Ok(ExitCode::SUCCESS)
 }
 
 /// `plot`: draws a run again.
 pub fn plot(folder: &Path) -> Result<ExitCode> {
     report::draw(folder, &Record::read(folder)?)?;
-    println!("{}", folder.join("report.html").display());
+    say(folder.join("report.html").display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,6 +72,6 @@ pub fn document(run: &Path, file: &Path) -> Result<ExitCode> {
     let folder = Path::new("bench/runs").join(name);
     let text = with_results(&text, &Record::read(run)?, &folder.display().to_string())?;
     fs::write(file, text).with_context(|| file.display().to_string())?;
-    println!("{}", file.display());
+    say(file.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! `run` and `list`.
 
-use super::{conclude, find_shmfuse};
+use super::{conclude, find_shmfuse, say};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use shmfuse_bench::{
@@ -166,18 +166,21 @@ pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCod
     let record = session::carry_out(&plan, &shmfuse, parent, &command, left)?;
     let results = summarize(&record);
     let answers = verdicts(&record.rows, &record.about.peers);
-    match arguments.format {
-        Format::Table => println!("{}", report::table(&results)),
-        Format::Markdown => println!("{}", report::markdown(&record, &answers, &results)),
-        Format::Verdicts => (),
-    }
-    if !matches!(arguments.format, Format::Markdown) && !answers.is_empty() {
-        println!("{}", report::verdict_table(&answers));
-    }
+    // First what cannot be had again.
     if let Some(folder) = &arguments.out {
         record.write(folder)?;
         report::draw(folder, &record)?;
-        println!("{}", folder.join("report.html").display());
+    }
+    match arguments.format {
+        Format::Table => say(report::table(&results)),
+        Format::Markdown => say(report::markdown(&record, &answers, &results)),
+        Format::Verdicts => (),
+    }
+    if !matches!(arguments.format, Format::Markdown) && !answers.is_empty() {
+        say(report::verdict_table(&answers));
+    }
+    if let Some(folder) = &arguments.out {
+        say(folder.join("report.html").display());
     }
     Ok(conclude(&record))
 }
@@ -202,19 +205,25 @@ fn without_paths(words: impl Iterator<Item = String>) -> String {
 pub fn list(arguments: &ListArguments, shmfuse: Option<PathBuf>) -> Result<ExitCode> {
     let (plan, left) = arguments.choice.plan(&find_shmfuse(shmfuse)?)?;
     let minutes = |time: std::time::Duration| time.as_secs_f64() / 60.0;
-    println!("about {:.0} minutes:", minutes(plan.expected()));
+    say(format_args!(
+        "about {:.0} minutes:",
+        minutes(plan.expected())
+    ));
     for group in &plan.groups {
         let time = minutes(plan.expected_of_group(group));
-        println!("{} ({time:.1} minutes): {}", group.name, group.purpose);
+        say(format_args!(
+            "{} ({time:.1} minutes): {}",
+            group.name, group.purpose
+        ));
         for variant in &group.variants {
-            println!("  variant   {}", variant.name);
+            say(format_args!("  variant   {}", variant.name));
         }
         for workload in &group.workloads {
-            println!("  workload  {}", workload.name());
+            say(format_args!("  workload  {}", workload.name()));
         }
     }
     for left in &left {
-        println!("not run: {}: {}", left.what, left.why);
+        say(format_args!("not run: {}: {}", left.what, left.why));
     }
     Ok(ExitCode::SUCCESS)
 }
