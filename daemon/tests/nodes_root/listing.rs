@@ -203,9 +203,23 @@ fn numbers_and_types_in_a_listing_are_those_of_stat(mount: &TestMount) {
 
 mod limited {
     use super::*;
-    for_every_transport!(
-        on_variant,
-        [a_walk_of_100_000_files_misses_none_with_1024_descriptors]
+    /// One with private memory and one with shared memory; the others in the full run.
+    macro_rules! on_transports {
+        ($($module:ident: $variant:ident),*) => {
+            $(variant_tests!(
+                $module,
+                Variant::$variant,
+                on_variant,
+                [a_walk_of_100_000_files_misses_none_with_1024_descriptors]
+            );)*
+        };
+    }
+    on_transports!(
+        uring_copy_strict: URING_COPY,
+        shm_copy_strict: SHM_COPY,
+        full_run_classic_copy_strict: CLASSIC_COPY,
+        full_run_splice_copy_strict: SPLICE_COPY,
+        full_run_shm_kernel_copy_strict: SHM_KERNEL_COPY
     );
 }
 
