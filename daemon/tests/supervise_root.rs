@@ -8,7 +8,7 @@ mod anew;
 #[path = "supervise_root/goes_on.rs"]
 mod goes_on;
 
-use common::Daemon;
+use common::{Daemon, TestMount, Variant, wait_until};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -27,4 +27,14 @@ fn kill_daemon_of(supervisor: &Daemon) -> Pid {
     let daemon = daemon_of(supervisor).expect("a daemon");
     kill(daemon, Signal::SIGKILL).expect("a signal to the daemon");
     daemon
+}
+
+/// A mount with a supervisor, whose first daemon serves.
+fn supervised(variant: Variant) -> TestMount {
+    let mut mount = TestMount::builder(variant).args(&["--supervise"]).mount();
+    let supervisor = mount.the_daemon();
+    wait_until("the daemon serves", || {
+        supervisor.log().contains("mounted on")
+    });
+    mount
 }

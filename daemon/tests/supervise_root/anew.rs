@@ -1,6 +1,6 @@
 //! The successor mounts anew at the same place: on the ring transports.
 
-use super::{daemon_of, kill_daemon_of};
+use super::{daemon_of, kill_daemon_of, supervised};
 use crate::common::{TestMount, Variant, bash, wait_until};
 use nix::{errno::Errno, sys::signal::Signal};
 use std::{
@@ -19,15 +19,6 @@ const OF_A_DEAD_MOUNT: [Errno; 5] = [
     Errno::EIO,
     Errno::ENODEV,
 ];
-
-fn supervised(variant: Variant) -> TestMount {
-    let mut mount = TestMount::builder(variant).args(&["--supervise"]).mount();
-    let supervisor = mount.the_daemon();
-    wait_until("the daemon serves", || {
-        supervisor.log().contains("mounted on")
-    });
-    mount
-}
 
 fn users_of_a_dead_daemon_fail_at_once_and_its_place_works_again(variant: Variant) {
     let mut mount = supervised(variant);

@@ -1,6 +1,6 @@
 //! The successor goes on where the daemon died, and nobody notices: on classic.
 
-use super::{daemon_of, kill_daemon_of};
+use super::{daemon_of, kill_daemon_of, supervised};
 use crate::common::{TestMount, Tree, Variant, assert_same, bash, load::Load, wait_until};
 use nix::sys::signal::{Signal, kill};
 use std::{
@@ -13,15 +13,6 @@ use std::{
 
 /// Daemons that are killed in a test: fewer than the supervisor mends within a minute.
 const KILLS: usize = 4;
-
-fn supervised(variant: Variant) -> TestMount {
-    let mut mount = TestMount::builder(variant).args(&["--supervise"]).mount();
-    let supervisor = mount.the_daemon();
-    wait_until("the daemon serves", || {
-        supervisor.log().contains("mounted on")
-    });
-    mount
-}
 
 /// Kills the daemon, and waits for the next one.
 fn replace(mount: &mut TestMount) {
