@@ -7,6 +7,7 @@
 //! | [`daemon`] | the daemon's process: its log, its descriptors, its end |
 //! | [`watchdog`] | what ends a test that hangs, and says where it hung |
 //! | [`holdings`] | what a daemon holds of the kernel's BPF objects |
+//! | [`acl`] | lists of access, as the kernel stores them |
 //! | [`image`] | file systems made for a test |
 //! | [`identity`] | acting as another user |
 //! | [`load`] | work that goes on in the background until told to stop |
@@ -24,6 +25,7 @@
     reason = "every test binary compiles all of this and uses its own part of it"
 )]
 
+pub mod acl;
 pub mod child;
 pub mod daemon;
 pub mod holdings;
@@ -40,6 +42,7 @@ pub mod tree;
 pub mod variant;
 pub mod watchdog;
 
+pub use acl::acl;
 pub use daemon::Daemon;
 pub use holdings::Holdings;
 pub use mount::{LowerFs, MountBuilder, TestMount};

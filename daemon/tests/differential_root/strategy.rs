@@ -1,7 +1,7 @@
 //! Which operations are tried, and how often.
 
 use super::op::{Name, Op, PATHS, SLOTS, Step, Time};
-use crate::common::identity::Who;
+use crate::common::{acl, identity::Who};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use rustix::fs::{AtFlags, FallocateFlags, OFlags, RenameFlags, XattrFlags};
 
@@ -197,18 +197,6 @@ pub const DEFAULT_ACL: &[(u16, u16, u32)] = &[
     (16, 7, u32::MAX),
     (32, 5, u32::MAX),
 ];
-
-/// A list of access as the kernel stores it (include/uapi/linux/posix_acl_xattr.h): version 2,
-/// then tag, permissions and id of each entry.
-pub fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-    let mut bytes = 2_u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in entries {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(permissions.to_le_bytes());
-        bytes.extend(id.to_le_bytes());
-    }
-    bytes
-}
 
 fn xattr() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
     const ANYONE: u32 = u32::MAX;

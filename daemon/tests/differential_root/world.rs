@@ -5,7 +5,7 @@ use super::{
     op::{PATHS, SLOTS, Step},
     perform::Outcome,
 };
-use crate::common::identity::acting;
+use crate::common::{acl, identity::acting};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, XattrFlags, fstat, openat, setxattr, statat};
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::strategy::{CAPABILITY, DEFAULT_ACL, acl};
+use super::strategy::{CAPABILITY, DEFAULT_ACL};
 
 /// A directory with its open files.
 #[derive(Debug)]

@@ -16,21 +16,14 @@ const NOBODY: u32 = u32::MAX;
 
 /// An access ACL: user::rw-, user:UID:rw-, group::r--, group:GID:r--, mask::MASK, other::OTHER.
 fn acl(uid: u32, gid: u32, mask: u16, other: u16) -> Vec<u8> {
-    let entries: [(u16, u16, u32); 6] = [
+    crate::common::acl(&[
         (1, 6, NOBODY),
         (2, 6, uid),
         (4, 4, NOBODY),
         (8, 4, gid),
         (16, mask, NOBODY),
         (32, other, NOBODY),
-    ];
-    let mut bytes = 2u32.to_le_bytes().to_vec();
-    for (tag, permissions, id) in entries {
-        bytes.extend(tag.to_le_bytes());
-        bytes.extend(permissions.to_le_bytes());
-        bytes.extend(id.to_le_bytes());
-    }
-    bytes
+    ])
 }
 
 fn get(path: &Path) -> Vec<u8> {
