@@ -235,6 +235,13 @@ impl<'m, const S: usize, const C: usize> SqWriter<'m, S, C> {
         }
     }
 
+    /// Whether the kernel has not taken all that was published. By a look that orders nothing: for who
+    /// asks whether it is still there (10.3).
+    #[cfg(not(target_arch = "bpf"))]
+    pub fn is_pending(&self) -> bool {
+        self.ring.words.sq_head.observe() != self.tail
+    }
+
     /// Whether the poll thread sleeps and has to be told: to be asked after a publication (5.3,
     /// SP-POLL).
     #[cfg(not(target_arch = "bpf"))]

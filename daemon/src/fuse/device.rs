@@ -7,6 +7,7 @@
 
 use super::{Backing, BackingId, Errno};
 use crate::error::{Error, Result};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use std::{
     io::{self, IoSlice},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
@@ -134,11 +135,19 @@ impl Device {
     ///
     /// What poll(2) says.
     pub fn wait_readable(&self) -> Result<(), Errno> {
-        let mut fds = [rustix::event::PollFd::new(
-            &self.fd,
-            rustix::event::PollFlags::IN,
-        )];
+        let mut fds = [PollFd::new(&self.fd, PollFlags::IN)];
         rustix::event::poll(&mut fds, None).map(drop)
+    }
+
+    /// Whether the connection has ended, by an unmount or an abort.
+    ///
+    /// # Errors
+    ///
+    /// What poll(2) says.
+    pub fn has_ended(&self) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.fd, PollFlags::empty())];
+        rustix::event::poll(&mut fds, Some(&Timespec::default()))?;
+        Ok(fds[0].revents().contains(PollFlags::ERR))
     }
 }
 

@@ -64,6 +64,11 @@ scribbles! {
         let by = chance.of(&[1, 2, 3, 7, -2]);
         words.sq_tail.scribble(moved(words.sq_tail.own(), by));
     };
+    /// Among them the one that says that the poll thread has to be woken.
+    the_flags_of_an_sq: |maps, chance| {
+        let words = &maps.rings.get(chance.next()).words;
+        words.sq_flags.scribble(chance.of(&[0, 1, 2, 4, 6]));
+    };
     the_commit_id_of_an_sqe: |maps, chance| {
         let ring = maps.rings.get(chance.next());
         let at = ring.words.sq_tail.own().0 as usize % ring.sqes.len();
@@ -134,6 +139,7 @@ with_each_engine!([
     the_head_of_an_sq,
     the_tail_of_an_sq,
     the_tail_of_an_sq_by_a_small_step,
+    the_flags_of_an_sq,
     the_commit_id_of_an_sqe,
     the_tag_of_an_sqe,
     the_tail_of_a_lane,

@@ -63,14 +63,13 @@ impl ParkBell {
         }
         // Work is published before its consumer is woken. So whoever has just published is about to
         // wake; if nobody does for as long again, nobody will.
-        let slept = match wait(park) {
-            Ok(Wait::TimedOut) if has_work() => wait(park),
-            Ok(_) => Ok(Wait::Woken),
-            interrupted => interrupted,
+        let (slept, overslept) = match wait(park) {
+            Ok(Wait::TimedOut) if has_work() => (wait(park), Slept::Rescued),
+            slept => (slept, Slept::InVain),
         };
         let woken = sleeper.wake_up();
         Ok(match slept? {
-            Wait::TimedOut if !woken => Slept::Rescued,
+            Wait::TimedOut if !woken => overslept,
             _ => Slept::Well,
         })
     }
@@ -111,8 +110,10 @@ impl fmt::Debug for ParkBell {
 pub enum Slept {
     /// There was work.
     Not,
-    /// Somebody woke, or there was nothing to wake for.
+    /// Somebody woke.
     Well,
+    /// Nobody woke, and there was nothing to wake for.
+    InVain,
     /// There was work, and nobody woke.
     Rescued,
 }

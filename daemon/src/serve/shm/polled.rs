@@ -34,7 +34,7 @@ pub struct PolledRing {
     // The rings before the queue: what is closed does not touch its memory. The one that uses the
     // other's thread is the first.
     daemon: Uring,
-    _program: Uring,
+    program: Uring,
     queue: Queue,
     bell: Arc<ParkBell>,
     /// Ends the watch over the poll thread when it is dropped.
@@ -85,7 +85,7 @@ impl PolledRing {
             .ok_or_else(|| Error::Protocol(format!("no parking word {consumer}")))?;
         Ok(Self {
             daemon,
-            _program: program,
+            program,
             queue,
             bell: Arc::new(bell),
             _registrar: registrar,
@@ -105,6 +105,22 @@ impl PolledRing {
                 Err(error) => return Err(io::Error::other(error)),
             }
         }
+    }
+
+    /// Nothing has come for a while, which may be since nobody takes what was submitted (protocol 10.3):
+    /// a ring that is closed is noticed, and a poll thread that sleeps in spite of work is woken.
+    fn check_pollers(&self) -> io::Result<()> {
+        let rings = [
+            (RingIndex::PROGRAM, &self.program),
+            (RingIndex::DAEMON, &self.daemon),
+        ];
+        for (index, uring) in rings {
+            match SqWriter::attach(self.queue.ring(index)).is_pending() {
+                true => uring.wake_poller()?,
+                false => uring.check_poller()?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -149,11 +165,15 @@ impl Ring for PolledRing {
             return Ok(());
         }
         self.queue.count().parks.add(1);
-        if self.bell.sleep(|| self.queue.has_work())? == Slept::Rescued {
-            self.queue.count().rescued.add(1);
-            tracing::warn!(queue = self.queue.index().0, "a wake-up was lost");
+        match self.bell.sleep(|| self.queue.has_work())? {
+            Slept::Not | Slept::Well => Ok(()),
+            Slept::InVain => self.check_pollers(),
+            Slept::Rescued => {
+                self.queue.count().rescued.add(1);
+                tracing::warn!(queue = self.queue.index().0, "a wake-up was lost");
+                self.check_pollers()
+            }
         }
-        Ok(())
     }
 
     fn ruling(&self, entry: EntryIndex) -> Ruling {

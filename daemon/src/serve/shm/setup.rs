@@ -214,6 +214,15 @@ impl Uring {
         self.enter_with(0, 0, ENTER_SQ_WAKEUP).map(drop)
     }
 
+    /// Asks whether the ring and its poll thread are still there.
+    ///
+    /// # Errors
+    ///
+    /// `EOWNERDEAD`: the thread has ended. `EOPNOTSUPP`, `EBADF`: the ring is closed.
+    pub fn check_poller(&self) -> io::Result<()> {
+        self.enter_with(0, 0, 0).map(drop)
+    }
+
     /// Wakes the poll thread, and waits until there is room in the SQ.
     ///
     /// # Errors

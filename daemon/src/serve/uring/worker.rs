@@ -157,7 +157,7 @@ impl<R: Ring> Worker<R> {
     ) -> Result<()> {
         match event {
             Event::Arrived(arrived) => self.arrived(arrived, session, thread),
-            Event::Lost(lost) => self.lost(&lost),
+            Event::Lost(lost) => self.lost(&lost, session),
             Event::Woken { last } => {
                 for finished in self.mailbox.take() {
                     self.finished(finished)?;
@@ -296,13 +296,15 @@ impl<R: Ring> Worker<R> {
         Ok(())
     }
 
-    fn lost(&mut self, lost: &Lost) -> Result<()> {
+    fn lost(&mut self, lost: &Lost, session: &Session) -> Result<()> {
         self.memory.lost(lost);
-        if lost.connection_ended() {
-            self.ended = true;
+        if self.ended {
             return Ok(());
         }
-        if self.ended {
+        // The kernel says the same of the entries of a ring that is closed (`fuse_uring_cancel`): then
+        // nobody but us will end the connection.
+        if lost.connection_ended() && session.device().has_ended().map_err(enter_failed)? {
+            self.ended = true;
             return Ok(());
         }
         Err(Error::Protocol(format!(
