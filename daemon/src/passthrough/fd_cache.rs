@@ -10,7 +10,7 @@ use super::{
 };
 use crate::fuse::Errno;
 use std::{
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -49,6 +49,22 @@ impl FdCache {
             held_max: limit / 2,
             held: Arc::default(),
         }
+    }
+
+    /// Makes room in the process's table of descriptors for those that the cache will have, and as many
+    /// again: `any` is one of the process.
+    ///
+    /// The table doubles when it is full. A process with threads waits for an RCU grace period then, 5 to
+    /// 12 ms on an idle machine, and so does every thread that needs a descriptor meanwhile
+    /// (`expand_fdtable`, fs/file.c). It takes 8 bytes for each: 1 MiB at most.
+    /// Where that is refused the table grows by and by.
+    #[must_use]
+    pub fn with_room(self, any: impl AsFd) -> Self {
+        let last = i32::try_from(2 * self.capacity - 1).unwrap_or(i32::MAX);
+        if let Err(errno) = rustix::io::fcntl_dupfd_cloexec(any, last) {
+            tracing::debug!(%errno, "no room is made for descriptors");
+        }
+        self
     }
 
     /// Most descriptors that are cached.
@@ -203,6 +219,15 @@ mod tests {
         assert!(cache.shed());
         assert!(inodes.iter().all(|inode| inode.present_fd().is_none()));
         assert!(!cache.shed());
+    }
+
+    #[test]
+    fn the_table_has_room_for_the_cache_before_it_is_used() {
+        let cache = FdCache::new(4096).with_room(fd());
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:"));
+        let size: usize = size.unwrap().trim().parse().unwrap();
+        assert!(size >= 2 * cache.capacity(), "{size}");
     }
 
     #[test]

@@ -177,7 +177,7 @@ impl Passthrough {
     ) -> Result<Self> {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         let limit = limit.current.unwrap_or(u64::MAX);
-        let fds = FdCache::new(limit);
+        let fds = FdCache::new(limit).with_room(lower.root());
         let root = root_inode(&lower, &fds)
             .map_err(|e| Error::path("cannot read the lower directory", &config.lower, e))?;
         Ok(Self {
