@@ -84,9 +84,10 @@ pub struct Config {
     pub supervise: bool,
     /// The mount of a daemon that died, which gives way to this one.
     pub replaces: Option<DeviceNumber>,
-    /// The program that is the undertaker of a mount whose caches are revoked
-    /// ([`crate::mount::undertaker`]); without one, users of the mount of a daemon that is killed may hang.
-    pub undertaker: Option<PathBuf>,
+    /// This program, to be started anew for what the daemon cannot do itself: as the undertaker of a mount whose
+    /// caches are revoked ([`crate::mount::undertaker`]; without one, users of the mount of a daemon that is
+    /// killed may hang), and to ask whether the mount answers ([`crate::probe`]; without, nobody asks).
+    pub program: Option<PathBuf>,
     /// Slows lower operations down: for tests of what does not wait for them.
     pub lower_delay: Option<LowerDelay>,
     /// A kind of change that the self-test of sources takes for not reported: for tests of what
@@ -126,7 +127,7 @@ impl Config {
             slow_after: Some(Duration::from_millis(2)),
             supervise: false,
             replaces: None,
-            undertaker: None,
+            program: None,
             lower_delay: None,
             selftest_misses: None,
             engine: Engine::Worker,

@@ -21,7 +21,7 @@ use crate::{
     mount::{self, How, Mounted, presence, undertaker::Undertaker},
     passthrough::{Passthrough, lower::Lower},
     privilege,
-    probe::{self, Answer, Probe},
+    probe::{self, Answer, Inquiry},
     select, serve,
     signals::Signals,
     supervise::{child::Ready, kept::Kept},
@@ -117,22 +117,24 @@ impl Serving {
         match announce {
             Announce::Parent(report) => report.ready()?,
             Announce::Log | Announce::Supervisor(_) => {
-                let probe = Probe::start(&self.session.config().mountpoint)?;
-                match self.next(Some(probe::PATIENCE), Some(probe.as_fd())) {
-                    Some(Event::Ended) => return self.ended(),
-                    Some(Event::Signal(signal)) => return self.quiesce(signal),
-                    Some(Event::Ready) | None => {}
-                }
-                match probe.outcome(Duration::ZERO) {
-                    Ok(Answer::Ours) => {}
-                    // Unmounted already; whoever still has it, in another namespace say, is served.
-                    Ok(Answer::Another) => tracing::info!("the mount has ended here"),
-                    // An unmount may have come first; then there was nothing left to answer.
-                    Err(error) => {
-                        return match self.next(Some(STOP), None) {
-                            Some(Event::Ended) => self.ended(),
-                            _ => Err(error),
-                        };
+                if let Some(program) = &self.session.config().program {
+                    let asked = Inquiry::start(program, &self.session.config().mountpoint)?;
+                    match self.next(Some(probe::PATIENCE), Some(asked.as_fd())) {
+                        Some(Event::Ended) => return self.ended(),
+                        Some(Event::Signal(signal)) => return self.quiesce(signal),
+                        Some(Event::Ready) | None => {}
+                    }
+                    match asked.outcome() {
+                        Ok(Answer::Ours) => {}
+                        // Unmounted already; whoever still has it, in another namespace say, is served.
+                        Ok(Answer::Another) => tracing::info!("the mount has ended here"),
+                        // An unmount may have come first; then there was nothing left to answer.
+                        Err(error) => {
+                            return match self.next(Some(STOP), None) {
+                                Some(Event::Ended) => self.ended(),
+                                _ => Err(error),
+                            };
+                        }
                     }
                 }
                 match announce {
@@ -394,7 +396,7 @@ fn panicked() -> Error {
 
 /// The undertaker of a mount whose caches are revoked, started before they are.
 fn undertaker(config: &Config, mounted: &Mounted) -> Option<Undertaker> {
-    let program = config.undertaker.as_ref()?;
+    let program = config.program.as_ref()?;
     if config.cache != CachePolicy::Coherent {
         return None;
     }

@@ -35,9 +35,13 @@ pub mod umount;
 pub mod usage;
 pub mod values;
 
-use crate::mount::undertaker;
+use crate::{mount::undertaker, probe};
 use clap::{Parser, Subcommand};
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// A FUSE pass-through file system: what is in LOWER appears at MOUNTPOINT.
 #[derive(Parser, Debug)]
@@ -76,6 +80,12 @@ pub enum Command {
     /// End the mount of the daemon that started this, should it die and not go.
     #[command(hide = true)]
     Undertaker,
+    /// Ask a mount whether it answers, for the daemon that serves it.
+    #[command(hide = true)]
+    Probe {
+        /// The mount.
+        mountpoint: PathBuf,
+    },
 }
 
 /// What a command comes to: nothing more to say, or an error for one line.
@@ -113,6 +123,7 @@ pub fn run(args: Vec<OsString>) -> ExitCode {
                 Command::Doctor(args) => doctor::run(&args),
                 Command::Generate(args) => generate::run(&args),
                 Command::Undertaker => Ok(undertaker::run()?),
+                Command::Probe { mountpoint } => Ok(probe::run(&mountpoint)?),
             },
         })
     };

@@ -301,7 +301,7 @@ impl Parsed {
             slow_after: Some(args.slow_after).filter(|time| !time.is_zero()),
             supervise: args.supervise,
             replaces: None,
-            undertaker: Some("/proc/self/exe".into()),
+            program: Some("/proc/self/exe".into()),
             lower_delay: args.tests.lower_delay,
             selftest_misses: args.tests.selftest_misses,
         })

@@ -116,7 +116,7 @@ impl Daemon {
 }
 
 /// Whether `fd` becomes readable, or is hung up, within `time`.
-pub(super) fn is_ready(fd: impl std::os::fd::AsFd, time: Duration) -> bool {
+pub(crate) fn is_ready(fd: impl std::os::fd::AsFd, time: Duration) -> bool {
     let until = Instant::now() + time;
     loop {
         let left = until.saturating_duration_since(Instant::now());

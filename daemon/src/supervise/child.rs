@@ -68,6 +68,17 @@ pub enum End {
     Signal(Signal),
 }
 
+impl End {
+    /// None if it has not ended.
+    fn of(status: WaitStatus) -> Option<Self> {
+        match status {
+            WaitStatus::Exited(_, status) => Some(Self::Status(status)),
+            WaitStatus::Signaled(_, signal, _) => Some(Self::Signal(signal)),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -221,9 +232,8 @@ impl Child {
             polled => polled.map_err(|errno| cannot(errno.into()))?,
         };
         match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(_, status)) => Ok(Some(End::Status(status))),
-            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Some(End::Signal(signal))),
-            Ok(_) | Err(nix::Error::EINTR) => Ok(None),
+            Ok(status) => Ok(End::of(status)),
+            Err(nix::Error::EINTR) => Ok(None),
             Err(errno) => Err(cannot(errno.into())),
         }
     }
@@ -234,9 +244,16 @@ impl Child {
         let _ = kill(self.pid, signal);
     }
 
-    /// Takes leave of one that is ending.
-    pub fn reap(self) {
-        while waitpid(self.pid, None) == Err(nix::Error::EINTR) {}
+    /// Takes leave of one that is ending, and says how it ended.
+    pub fn reap(self) -> End {
+        loop {
+            match waitpid(self.pid, None).map(End::of) {
+                Ok(Some(end)) => return end,
+                Ok(None) | Err(nix::Error::EINTR) => {}
+                // It has been waited for: nobody knows with what result.
+                Err(_) => return End::Status(1),
+            }
+        }
     }
 }
 

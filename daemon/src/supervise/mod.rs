@@ -143,9 +143,15 @@ impl Supervisor {
             match self.start(dead)? {
                 (child, Start::Serves(device)) => return Ok(Some((child, device))),
                 (child, Start::Failed(error)) => {
-                    child.reap();
+                    let pid = child.pid();
+                    let end = child.reap();
                     if self.ending.get() {
                         return Ok(None);
+                    }
+                    if let (End::Signal(_), Some(_)) = (end, &self.kept) {
+                        // It did not say that it cannot go on, and what it has recorded holds.
+                        tracing::warn!("daemon {pid}, which did not serve yet: {end}");
+                        continue;
                     }
                     tracing::error!("no daemon in place of the one that died: {error}");
                     // The next one mounts anew.

@@ -53,6 +53,21 @@ fn what_fsync_acknowledged_is_there_after_the_daemon_was_killed(variant: Variant
     mount.abandon();
 }
 
+/// A thread that waits for an answer of its own process keeps `/dev/fuse` open beyond SIGKILL, and then there is
+/// nobody to answer.
+fn a_daemon_that_is_killed_while_its_mount_is_asked_for_the_first_time_goes(variant: Variant) {
+    let mut mount = TestMount::builder(variant)
+        .args(&["--lower-delay", "400ms"])
+        .mount();
+    // Whoever asks whether the mount answers has asked for attributes, and asks for statistics.
+    assert!(!mount.the_daemon().log().contains("mounted on"));
+    let mut daemon = mount.take_daemon();
+    daemon.signal(Signal::SIGKILL);
+    wait_until("the daemon is gone", || daemon.poll().is_some());
+    mount.give_daemon(daemon);
+    mount.abandon();
+}
+
 fn a_daemon_that_was_stopped_goes_on_where_it_was(variant: Variant) {
     let mut mount = TestMount::builder(variant).mount();
     let mut load = Load::start(mount.path());
@@ -173,6 +188,7 @@ fn a_request_without_an_answer_ends_the_mount_when_its_time_is_up() {
 for_every_transport!(
     on_variant,
     [
+        a_daemon_that_is_killed_while_its_mount_is_asked_for_the_first_time_goes,
         what_fsync_acknowledged_is_there_after_the_daemon_was_killed,
         a_daemon_that_was_stopped_goes_on_where_it_was,
         a_clock_far_ahead_is_nothing_to_the_daemon,

@@ -46,6 +46,33 @@ fn work_goes_on_while_daemons_are_killed(variant: Variant) {
     mount.finish();
 }
 
+fn a_daemon_that_dies_before_it_serves_is_replaced_as_any_other(variant: Variant) {
+    let mut mount = TestMount::builder(variant)
+        .args(&["--supervise", "--lower-delay", "200ms"])
+        .mount();
+    wait_for_log(&mut mount, "mounted on");
+    let mut open = File::create(mount.path().join("file")).unwrap();
+    let supervisor = mount.the_daemon();
+    let dead = kill_daemon_of(supervisor);
+    wait_until("there is another daemon", || {
+        daemon_of(supervisor).is_some_and(|daemon| daemon != dead)
+    });
+    // It takes 400 ms to find that its mount answers.
+    thread::sleep(Duration::from_millis(150));
+    kill_daemon_of(supervisor);
+    wait_for_log(&mut mount, "serves in its place");
+    open.write_all(b"goes on").unwrap();
+    drop(open);
+    assert_eq!(fs::read(mount.lower().join("file")).unwrap(), b"goes on");
+    expect_one_mount(&mut mount);
+    mount.finish();
+}
+
+fn wait_for_log(mount: &mut TestMount, what: &str) {
+    let supervisor = mount.the_daemon();
+    wait_until(what, || supervisor.log().contains(what));
+}
+
 fn what_is_packed_unpacked_and_summed_meanwhile_is_whole(variant: Variant) {
     let mut mount = supervised(variant);
     bash(
@@ -218,6 +245,7 @@ variant_tests!(
     Variant::CLASSIC_COPY,
     on_variant,
     [
+        a_daemon_that_dies_before_it_serves_is_replaced_as_any_other,
         work_goes_on_while_daemons_are_killed,
         what_is_packed_unpacked_and_summed_meanwhile_is_whole,
         each_line_that_is_appended_and_synced_is_there_once,
