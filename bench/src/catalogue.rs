@@ -17,7 +17,7 @@ use std::{collections::HashSet, time::Duration};
 pub enum Scale {
     /// A look, in less than four minutes.
     Quick,
-    /// The figures that count, in less than 25 minutes.
+    /// The figures that count, in about 24 minutes.
     Full,
 }
 
@@ -27,6 +27,30 @@ impl Scale {
         match self {
             Self::Quick => 3,
             Self::Full => 5,
+        }
+    }
+
+    /// How many there are at most where intervals are wide.
+    pub fn repetitions_at_most(self) -> usize {
+        match self {
+            Self::Quick => self.repetitions(),
+            Self::Full => 9,
+        }
+    }
+
+    /// How much time rounds that are not needed may fill up.
+    pub fn aim(self) -> Duration {
+        match self {
+            Self::Quick => Duration::ZERO,
+            Self::Full => Duration::from_secs(23 * 60),
+        }
+    }
+
+    /// How long a run may take, in minutes.
+    pub fn limit_minutes(self) -> f64 {
+        match self {
+            Self::Quick => 3.6,
+            Self::Full => 38.0,
         }
     }
 

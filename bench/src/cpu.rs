@@ -6,7 +6,10 @@
 //! getrusage(2) serve for the application's side.
 
 use anyhow::{Context, Result};
-use rustix::process::Pid;
+use rustix::{
+    process::Pid,
+    time::{ClockId, clock_gettime},
+};
 use std::{
     fs,
     ops::{AddAssign, Sub},
@@ -184,6 +187,12 @@ pub fn peak_memory(pid: Pid) -> Result<u64> {
         })
         .with_context(|| format!("no VmHWM in {path}"))?;
     Ok(kib * 1024)
+}
+
+/// CPU time of the calling thread so far.
+pub fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 #[cfg(test)]

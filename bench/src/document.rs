@@ -4,7 +4,7 @@ use crate::{
     ablation::ALL_ON,
     record::Record,
     report::{notes, ratio, significant, write_verdicts},
-    stats::{median, median_interval, paired},
+    stats::{median, median_interval, paired, reach},
     summary::{rates, summarize},
     verdict::verdicts,
 };
@@ -89,8 +89,7 @@ fn write_group(text: &mut String, record: &Record, group: &str) {
         if ratios.is_empty() {
             return "-".into();
         }
-        let [low, high] = median_interval(&ratios);
-        let reach = (high - low) / (high + low) * 100.0;
+        let reach = reach(median_interval(&ratios)) * 100.0;
         format!("{} ±{reach:.0}%", ratio(median(&ratios)))
     };
     let _ = writeln!(text, "\n### Group `{group}`, ratios to {base}\n");

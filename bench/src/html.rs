@@ -64,7 +64,7 @@ pub fn page(record: &Record, verdicts: &[Verdict], results: &[Summary]) -> Resul
     write_verdicts(&mut page, verdicts)?;
     page.push_str(
         "<p>A ratio is taken in each round of this run, between neighbours in time; told is the \
-         median of the rounds, with its 95 % bootstrap interval. One variant is mounted at a \
+         median of the rounds, with its 95 % interval. One variant is mounted at a \
          time.</p>\n",
     );
     page.push_str("<nav>");

@@ -14,14 +14,15 @@
 //! | [`mounted`], [`watchdog`] | a variant in use, and how a hung one is ended |
 //! | [`workload`] | what is done in it |
 //! | [`workloads`], [`catalogue`] | which workloads and variants make up a run |
-//! | [`run`], `turn`, [`session`] | a plan; its rounds and turns; a run from plan to record |
+//! | [`run`], `rounds`, `turn`, [`session`] | a plan; its rounds; a variant's turn; a run from plan to record |
+//! | [`reserve`] | memory that stays with the machine while a run lasts |
 //! | [`interrupt`] | being told to stop |
 //! | [`recorder`] | what is noted of one repetition: latencies, bytes, CPU time |
 //! | [`cpu`] | CPU time and context switches, by process, thread and machine |
 //! | [`counting`] | requests and system calls, counted where nothing is timed |
 //! | [`copies`] | copies by a CPU, by design |
 //! | [`record`] | a run's files: raw.csv, latency.csv, counts.csv, run.json |
-//! | [`stats`], [`summary`] | medians, spread, ratios with bootstrap intervals |
+//! | [`stats`], [`summary`] | medians, spread, ratios with intervals |
 //! | [`verdict`] | the questions, each with its measured ratio |
 //! | [`report`], [`plot`], [`html`] | tables, SVG plots, report.html |
 //! | [`document`] | tables of a run in a document |
@@ -47,6 +48,8 @@ pub mod plot;
 pub mod record;
 pub mod recorder;
 pub mod report;
+pub mod reserve;
+mod rounds;
 pub mod run;
 pub mod session;
 pub mod stats;

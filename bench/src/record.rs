@@ -98,8 +98,11 @@ pub struct About {
     pub command: String,
     /// The lower directory's file system.
     pub lower: String,
-    /// How often each workload ran on each variant and counted.
+    /// How often each workload ran on each variant and counted, at least.
     pub repetitions: usize,
+    /// Free memory that was kept from going back to a host, in MiB ([`crate::reserve`]).
+    #[serde(default)]
+    pub reserved_mib: u64,
     /// Seconds of a repetition, of workloads that end by time.
     pub budget_s: f64,
     /// Seconds of the whole run.

@@ -1,5 +1,6 @@
 //! What is noted of one repetition of a workload on a variant.
 
+use crate::cpu::thread_time;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -122,10 +123,12 @@ impl Recorder {
         self.bytes += bytes;
     }
 
-    /// Runs something that belongs to the set-up: its time is taken off the repetition's.
+    /// Runs something that belongs to the set-up: its time is taken off the repetition's, its CPU
+    /// time off the application's.
     pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), thread_time());
         let result = work();
+        self.not_ours += thread_time().saturating_sub(cpu);
         let took = start.elapsed();
         self.excluded += took;
         self.until = self.until.map(|until| until + took);

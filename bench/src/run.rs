@@ -2,7 +2,8 @@
 
 use crate::{
     record::{CountRow, Failure, Left, Row},
-    turn::{self, Round},
+    rounds,
+    turn::Round,
     variant::Variant,
     workload::Workload,
 };
@@ -36,6 +37,15 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// How often each workload runs on each variant and counts, at least 1.
     pub repetitions: usize,
+    /// How often it does where intervals are wide and there is time; no less.
+    pub repetitions_at_most: usize,
+    /// When this much time has gone, no round that is not needed begins.
+    pub aim: Duration,
+    /// When this much time has gone, nothing begins; what began ends, or is ended within a minute
+    /// and a half (a repetition that hangs, and its mount).
+    pub limit: Duration,
+    /// Free memory that stays with the machine, in bytes: [`Reserve`](crate::reserve::Reserve).
+    pub reserved_bytes: u64,
     /// Time of a repetition, of workloads that can end at any operation.
     pub budget: Duration,
 }
@@ -70,12 +80,21 @@ impl Plan {
             .chain((0..self.repetitions).map(Round::Timed))
     }
 
-    /// How long it takes about: the length of a progress bar.
+    /// How long it takes about, without rounds that are not needed.
     pub fn expected(&self) -> Duration {
         self.groups
             .iter()
             .map(|group| self.expected_of_group(group))
             .sum()
+    }
+
+    /// How long it takes about with all of these: the length of a progress bar.
+    pub fn expected_at_most(&self) -> Duration {
+        let expected = self.expected();
+        let rounds = |repetitions: usize| repetitions as f64 + 1.0;
+        let more =
+            rounds(self.repetitions_at_most.max(self.repetitions)) / rounds(self.repetitions);
+        expected.mul_f64(more).min(self.aim).max(expected)
     }
 
     /// How long one group takes about, all rounds together.
@@ -147,7 +166,7 @@ impl Plan {
         for group in &self.groups {
             ensure_unique(group)?;
         }
-        turn::carry_out(self, site, &mut step)
+        rounds::carry_out(self, site, &mut step)
     }
 }
 

@@ -56,7 +56,7 @@ pub fn carry_out_with(
     let site = Site::new(shmfuse, parent)?;
     fill(site.lower())?;
     let lower = file_system(site.lower());
-    let mut progress = Progress::new(plan.expected());
+    let mut progress = Progress::new(plan.expected_at_most());
     let outcome = plan.run(&site, |what, takes| {
         interrupt::check()?;
         progress.step(what, takes);
@@ -73,6 +73,7 @@ pub fn carry_out_with(
         command: command.into(),
         lower,
         repetitions: plan.repetitions,
+        reserved_mib: plan.reserved_bytes >> 20,
         budget_s: plan.budget.as_secs_f64(),
         took_s: start.elapsed().as_secs_f64(),
         spent_s: outcome.spent_s,
@@ -245,6 +246,10 @@ mod tests {
                 ],
             }],
             repetitions: 2,
+            repetitions_at_most: 2,
+            aim: Duration::ZERO,
+            limit: Duration::from_secs(60),
+            reserved_bytes: 0,
             budget: Duration::from_millis(2),
         }
     }

@@ -3,7 +3,7 @@
 use crate::{
     record::{About, GroupAbout, Record, Row},
     recorder::Figures,
-    stats::{median, median_interval, paired, spread},
+    stats::{bootstrap_interval, median, median_interval, paired, spread},
     workload::Measure,
 };
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,9 @@ pub struct Summary {
     pub unit: String,
     /// Median rate.
     pub rate: f64,
-    /// 95 % bootstrap interval of `rate`.
+    /// Repetitions that counted.
+    pub rounds: usize,
+    /// 95 % interval of `rate`, by order ([`median_interval`]).
     pub rate_interval: [f64; 2],
     /// Half of the repetitions' rates lie this close to the median, as a part of it (median
     /// absolute deviation).
@@ -29,8 +31,10 @@ pub struct Summary {
     /// Rate over that of the group's first variant in the same round, median of the rounds; 1.0 on
     /// that variant.
     pub ratio: f64,
-    /// 95 % bootstrap interval of `ratio`.
+    /// 95 % interval of `ratio`, by order ([`median_interval`]).
     pub ratio_interval: [f64; 2],
+    /// The same by a percentile bootstrap, which covers less than it says where rounds are few.
+    pub ratio_bootstrap: [f64; 2],
     /// Median over repetitions of the median latency, microseconds.
     pub p50_us: f64,
     /// The same of the 90th percentile.
@@ -157,10 +161,12 @@ fn one(record: &Record, rows: &[&Row], variant: &str, baseline: &str) -> Summary
         variant: variant.into(),
         unit: measure.unit().into(),
         rate: median(&rates),
+        rounds: rates.len(),
         rate_interval: median_interval(&rates),
         spread: spread(&rates),
         ratio: median(&ratios),
         ratio_interval: median_interval(&ratios),
+        ratio_bootstrap: bootstrap_interval(&ratios),
         p50_us: middle(&|f| f.p50_ns as f64 / 1e3),
         p90_us: middle(&|f| f.p90_ns as f64 / 1e3),
         p99_us: middle(&|f| f.p99_ns as f64 / 1e3),

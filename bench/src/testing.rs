@@ -112,6 +112,7 @@ fn about() -> About {
         command: "run <x>".into(),
         lower: "ext4".into(),
         repetitions: 3,
+        reserved_mib: 0,
         budget_s: 1.0,
         took_s: 60.0,
         spent_s: BTreeMap::from([("timed".into(), 1.0)]),

@@ -1,11 +1,9 @@
-//! A plan carried out, turn by turn.
+//! The turn of a variant in a round: it is mounted, the group's workloads run on it, and it is
+//! unmounted.
 //!
-//! A round goes through all groups; in a group each variant has its turn: it is mounted, all of the
-//! group's workloads run on it, and it is unmounted. So one variant at a time is there: what a mount
-//! costs others while it idles (polling threads; programs that look at every system call, or at
-//! every change of the lower file system) is in nobody's figures. And the repetitions of a workload
-//! are spread over the whole run, each on a mount of its own, so that what differs from one mount,
-//! or one minute, to the next is inside of the intervals.
+//! So one variant at a time is there: what a mount costs others while it idles (polling threads;
+//! programs that look at every system call, or at every change of the lower file system) is in
+//! nobody's figures.
 
 use crate::{
     counting::{Counter, Counts},
@@ -13,8 +11,8 @@ use crate::{
     mounted::{Mounted, Site},
     record::{CountRow, Failure, Left, Row},
     recorder::{Figures, Recorder},
-    run::{Group, Outcome, Plan},
-    variant::Variant,
+    rounds::Table,
+    run::{Outcome, Plan},
     watchdog::Watchdog,
     workload::{Place, Start, Workload},
 };
@@ -44,120 +42,11 @@ pub(crate) enum Round {
     Timed(usize),
 }
 
-type Step<'a> = dyn FnMut(&str, Duration) -> Result<()> + 'a;
-
-/// All rounds of a plan whose names are known to be unique.
-pub(crate) fn carry_out(plan: &Plan, site: &Site, step: &mut Step<'_>) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
-    let mut tables = Vec::new();
-    for group in &plan.groups {
-        let table = Table::lay(group, &mut outcome);
-        for workload in &table.workloads {
-            let start = Instant::now();
-            let name = workload.name();
-            step(&format!("{}: preparing {name}", group.name), Duration::ZERO)?;
-            workload
-                .prepare(site.lower())
-                .with_context(|| format!("preparing {name}"))?;
-            outcome.spend("preparing", start.elapsed());
-        }
-        tables.push(table);
-    }
-    for (number, round) in plan.rounds().enumerate() {
-        for table in &mut tables {
-            let seats = table.seats.len();
-            for turn in 0..seats {
-                // Each round starts with another variant, so that none is always behind the same
-                // neighbour.
-                let seat = (turn + number) % seats;
-                let mut turn = Turn {
-                    plan,
-                    site,
-                    outcome: &mut outcome,
-                    table: &mut *table,
-                    seat,
-                    round,
-                    mounted: None,
-                    counter: None,
-                    warm: HashSet::new(),
-                };
-                turn.take(step)?;
-            }
-        }
-    }
-    for table in tables {
-        for workload in &table.workloads {
-            workload.clean(site.lower())?;
-        }
-        outcome.rows.extend(table.whole_rows());
-    }
-    Ok(outcome)
-}
-
-/// A group's variants and what came out for them so far.
-struct Table<'a> {
-    group: &'a Group,
-    workloads: Vec<&'a dyn Workload>,
-    seats: Vec<Seat<'a>>,
-    /// By place of workload and variant in the plan.
-    rows: Vec<((usize, usize), Row)>,
-}
-
-/// A variant of a group.
-struct Seat<'a> {
-    variant: &'a Variant,
-    /// Places of the workloads that failed on it: not tried again.
-    failed: HashSet<usize>,
-    /// It cannot be mounted, or has failed too often.
-    gone: bool,
-}
-
-impl<'a> Table<'a> {
-    fn lay(group: &'a Group, outcome: &mut Outcome) -> Self {
-        let (here, missing): (Vec<&dyn Workload>, Vec<&dyn Workload>) = group
-            .workloads
-            .iter()
-            .map(Box::as_ref)
-            .partition(|workload| workload.missing().is_none());
-        outcome.left.extend(missing.iter().map(|workload| Left {
-            what: workload.name(),
-            why: format!(
-                "{} is not installed (cargo xtask setup installs it)",
-                workload.missing().unwrap_or_default()
-            ),
-        }));
-        let seat = |variant| Seat {
-            variant,
-            failed: HashSet::new(),
-            gone: false,
-        };
-        Self {
-            group,
-            workloads: here,
-            seats: group.variants.iter().map(seat).collect(),
-            rows: Vec::new(),
-        }
-    }
-
-    /// In the plan's order: the first variant of a workload is its baseline. A workload that failed
-    /// at any repetition leaves no figures.
-    fn whole_rows(self) -> impl Iterator<Item = Row> {
-        let Self {
-            mut rows, seats, ..
-        } = self;
-        // Stable: repetitions stay in their order.
-        rows.sort_by_key(|&(place, _)| place);
-        let whole = move |&(workload, seat): &(usize, usize)| {
-            !seats[seat].gone && !seats[seat].failed.contains(&workload)
-        };
-        rows.into_iter()
-            .filter(move |(place, _)| whole(place))
-            .map(|(_, row)| row)
-    }
-}
+/// Is told what is about to run, and how long it takes about; an error ends the run.
+pub(crate) type Step<'a> = dyn FnMut(&str, Duration) -> Result<()> + 'a;
 
 /// A variant's turn: the only one that is mounted.
-struct Turn<'t, 'a> {
+pub(crate) struct Turn<'t, 'a> {
     plan: &'a Plan,
     site: &'a Site,
     outcome: &'t mut Outcome,
@@ -171,14 +60,46 @@ struct Turn<'t, 'a> {
     warm: HashSet<String>,
 }
 
-impl Turn<'_, '_> {
-    fn take(&mut self, step: &mut Step<'_>) -> Result<()> {
+impl<'t, 'a> Turn<'t, 'a> {
+    /// Of the variant on this seat.
+    pub(crate) fn of(
+        plan: &'a Plan,
+        site: &'a Site,
+        outcome: &'t mut Outcome,
+        table: &'t mut Table<'a>,
+        seat: usize,
+        round: Round,
+    ) -> Self {
+        Self {
+            plan,
+            site,
+            outcome,
+            table,
+            seat,
+            round,
+            mounted: None,
+            counter: None,
+            warm: HashSet::new(),
+        }
+    }
+
+    /// These workloads, in this order; whether all of them had begun before `end`.
+    pub(crate) fn take(
+        mut self,
+        workloads: &[usize],
+        end: Instant,
+        step: &mut Step<'_>,
+    ) -> Result<bool> {
         let group = self.table.group.name.clone();
         let variant = self.table.seats[self.seat].variant;
-        for index in 0..self.table.workloads.len() {
+        for &index in workloads {
             let seat = &self.table.seats[self.seat];
             if seat.gone || seat.failed.contains(&index) {
                 continue;
+            }
+            if Instant::now() >= end {
+                self.unmount();
+                return Ok(false);
             }
             let workload = self.table.workloads[index];
             let name = workload.name();
@@ -190,14 +111,17 @@ impl Turn<'_, '_> {
                 self.give_up(&error);
                 break;
             }
-            match self.once(workload) {
+            let start = Instant::now();
+            let done = self.once(workload);
+            self.table.spent[index] += start.elapsed();
+            match done {
                 Ok(Some(row)) => self.table.rows.push(((index, self.seat), row)),
                 Ok(None) => (),
                 Err(error) => self.failed(index, &error),
             }
         }
         self.unmount();
-        Ok(())
+        Ok(true)
     }
 
     /// Mounts the variant unless it is as this workload needs it.
@@ -210,6 +134,7 @@ impl Turn<'_, '_> {
             let start = Instant::now();
             self.warm.clear();
             self.mounted = Some(variant.mount(self.site)?);
+            self.table.mounted += start.elapsed();
             self.outcome.spend("mounting", start.elapsed());
             if self.round == Round::Counted {
                 let start = Instant::now();
@@ -231,6 +156,7 @@ impl Turn<'_, '_> {
             let start = Instant::now();
             drop(mounted);
             std::thread::sleep(SETTLING);
+            self.table.mounted += start.elapsed();
             self.outcome.spend("unmounting", start.elapsed());
         }
     }
@@ -288,9 +214,16 @@ impl Turn<'_, '_> {
     fn once(&mut self, workload: &dyn Workload) -> Result<Option<Row>> {
         let variant = self.table.seats[self.seat].variant;
         let mounted = self.mounted.as_ref().context("not mounted")?;
-        if let Some(key) = workload.warmed_by()
-            && self.warm.insert(key)
-        {
+        let cold = match workload.warmed_by() {
+            Some(key) => self.warm.insert(key),
+            None => true,
+        };
+        if cold {
+            let start = Instant::now();
+            workload.settle(self.site.lower())?;
+            self.outcome.spend("settling", start.elapsed());
+        }
+        if cold && workload.warmed_by().is_some() {
             let start = Instant::now();
             let budget = self.plan.budget_of_warm_up();
             measure(&Task::WarmUp(workload), mounted, self.site, budget)?;

@@ -264,7 +264,7 @@ pub struct Verdict {
     pub against: String,
     /// Rate of `variant` over that of `against` in the same round, median of the rounds.
     pub ratio: f64,
-    /// 95 % bootstrap interval of `ratio`.
+    /// 95 % interval of `ratio`, by order ([`median_interval`]).
     pub interval: [f64; 2],
 }
 

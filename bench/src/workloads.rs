@@ -60,7 +60,7 @@ pub const FULL: Amount = Amount {
     entries: 50_000,
     walked_files: 5000,
     tree_files: 1000,
-    stream_bytes: 1024 * MIB,
+    stream_bytes: 512 * MIB,
     fio_bytes: 256 * MIB,
     every: true,
 };
@@ -159,7 +159,7 @@ pub fn streams(amount: &Amount) -> Work {
     if amount.every {
         work.push(boxed(Stream {
             cold: true,
-            file_bytes: amount.stream_bytes / 4,
+            file_bytes: amount.stream_bytes / 2,
             ..stream(amount, Direction::Read, 1024)
         }));
     }

@@ -58,6 +58,7 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
             "--variant",
             "--repetitions",
             "--budget",
+            "--time-limit",
         ];
         let parent = if part.iter().any(|word| told(word)) {
             workspace.target().join("bench")

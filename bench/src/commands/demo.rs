@@ -4,7 +4,7 @@ use super::{conclude, find_shmfuse, say};
 use anyhow::{Context, Result, bail, ensure};
 use shmfuse_bench::{
     capability::Capabilities,
-    catalogue, report,
+    catalogue, report, reserve,
     run::{Group, Plan},
     session,
     summary::summarize,
@@ -18,6 +18,8 @@ use std::{
 };
 
 const REPETITIONS: usize = 3;
+/// A demonstration that takes longer is none.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Works on a copy of `tree` through every transport, and prints one table.
 pub fn demo(tree: &Path, build: Option<String>, shmfuse: Option<PathBuf>) -> Result<ExitCode> {
@@ -58,6 +60,10 @@ pub fn demo(tree: &Path, build: Option<String>, shmfuse: Option<PathBuf>) -> Res
             workloads,
         }],
         repetitions: REPETITIONS,
+        repetitions_at_most: REPETITIONS,
+        aim: Duration::ZERO,
+        limit: LIMIT,
+        reserved_bytes: reserve::usual_bytes(),
         budget: Duration::from_millis(100),
     };
     let record = session::carry_out_with(

@@ -8,7 +8,7 @@ use shmfuse_bench::{
     catalogue::{self, Catalogue, Scale},
     peers::{self, Peer},
     record::Left,
-    report,
+    report, reserve,
     run::{Group, Plan},
     session,
     summary::summarize,
@@ -18,6 +18,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 /// What is chosen of everything there is.
@@ -39,9 +40,14 @@ pub struct Choice {
     /// No other mount commands
     #[arg(long)]
     no_peers: bool,
-    /// Repetitions that count [default: 5, or 3 with --quick]
+    /// Repetitions that count [default: 3 with --quick, else 5, and up to 9 of workloads whose
+    /// intervals are wide, as far as 23 minutes allow]
     #[arg(long, value_name = "NUMBER")]
     repetitions: Option<usize>,
+    /// Begin nothing after so many minutes, whatever is left to do; rounds that have ended count
+    /// [default: 38, or 3.6 with --quick]
+    #[arg(long, value_name = "MINUTES")]
+    time_limit: Option<f64>,
     /// Milliseconds of a repetition, of workloads that end by time [default: 110, or 50 with
     /// --quick]
     #[arg(long, value_name = "MILLISECONDS")]
@@ -86,10 +92,22 @@ impl Choice {
     fn plan(&self, shmfuse: &Path) -> Result<(Plan, Vec<Left>)> {
         let (groups, left) = self.groups(shmfuse)?;
         let scale = self.scale();
-        let budget = self.budget.map(std::time::Duration::from_millis);
+        let budget = self.budget.map(Duration::from_millis);
+        let minutes = self.time_limit.unwrap_or_else(|| scale.limit_minutes());
+        ensure!(
+            (0.0..=1e6).contains(&minutes) && minutes > 0.0,
+            "--time-limit {minutes}: a number of minutes above 0"
+        );
+        let limit = Duration::from_secs_f64(minutes * 60.0);
         let plan = Plan {
             groups,
             repetitions: self.repetitions.unwrap_or_else(|| scale.repetitions()),
+            repetitions_at_most: self
+                .repetitions
+                .unwrap_or_else(|| scale.repetitions_at_most()),
+            aim: scale.aim().min(limit),
+            limit,
+            reserved_bytes: reserve::usual_bytes(),
             budget: budget.unwrap_or_else(|| scale.budget()),
         };
         Ok((plan, left))
@@ -159,8 +177,8 @@ pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCod
     for left in &left {
         eprintln!("shmfuse-bench: NOT RUN: {}: {}", left.what, left.why);
     }
-    let minutes = plan.expected().as_secs_f64() / 60.0;
-    eprintln!("shmfuse-bench: this takes about {minutes:.0} minutes");
+    let most = plan.expected_at_most().as_secs_f64() / 60.0;
+    eprintln!("shmfuse-bench: this takes up to {most:.0} minutes");
     let command = without_paths(std::env::args().skip(1));
     let parent = session::place(&arguments.lower)?;
     let record = session::carry_out(&plan, &shmfuse, parent, &command, left)?;
@@ -204,7 +222,7 @@ fn without_paths(words: impl Iterator<Item = String>) -> String {
 /// `list`.
 pub fn list(arguments: &ListArguments, shmfuse: Option<PathBuf>) -> Result<ExitCode> {
     let (plan, left) = arguments.choice.plan(&find_shmfuse(shmfuse)?)?;
-    let minutes = |time: std::time::Duration| time.as_secs_f64() / 60.0;
+    let minutes = |time: Duration| time.as_secs_f64() / 60.0;
     say(format_args!(
         "about {:.0} minutes:",
         minutes(plan.expected())

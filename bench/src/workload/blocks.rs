@@ -2,7 +2,7 @@
 
 use super::{
     Access, Direction, Measure, Place, Workload,
-    files::{forget_pages, pattern, places, prepare_file},
+    files::{forget_pages, pattern, places, prepare_file, settle_pages},
     on_threads, size_name, threads_name,
 };
 use crate::recorder::Recorder;
@@ -63,6 +63,10 @@ impl Workload for Blocks {
 
     fn prepare(&self, lower: &Path) -> Result<()> {
         prepare_file(&lower.join(FILE), self.file_bytes)
+    }
+
+    fn settle(&self, lower: &Path) -> Result<()> {
+        settle_pages(&lower.join(FILE))
     }
 
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {

@@ -52,6 +52,9 @@ type Usual = (&'static str, &'static [&'static str], &'static str, u64);
 
 const USUAL_FILES: usize = 1000;
 
+/// Reads all of a tree.
+const READ_ALL: &str = "find . -type f -exec cat {} + >/dev/null";
+
 /// What any tree of sources goes through in a day.
 const DAILY: &[Usual] = &[
     ("git status", &["git"], "git status --porcelain", 150),
@@ -171,7 +174,7 @@ impl Workload for Shell {
     /// Reads all of the tree.
     fn warm_up(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
         let reading = Self {
-            script: "find . -type f -exec cat {} + >/dev/null".into(),
+            script: READ_ALL.into(),
             ..self.clone()
         };
         reading.run(place, recorder)
@@ -183,6 +186,18 @@ impl Workload for Shell {
             return sources::prepare(&folder, files);
         }
         ensure!(folder.is_dir(), "{} is no directory", folder.display());
+        Ok(())
+    }
+
+    fn settle(&self, lower: &Path) -> Result<()> {
+        let output = Command::new("sh")
+            .args(["-e", "-c", READ_ALL])
+            .current_dir(lower.join(self.tree.folder()))
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run sh")?;
+        let (status, folder) = (output.status, self.tree.folder());
+        ensure!(status.success(), "{READ_ALL} in {folder}: {status}");
         Ok(())
     }
 

@@ -1,9 +1,8 @@
 //! A workload while something else keeps every CPU busy.
 
 use super::{Access, Measure, Place, Start, Workload};
-use crate::recorder::Recorder;
+use crate::{cpu::thread_time, recorder::Recorder};
 use anyhow::Result;
-use rustix::time::{ClockId, clock_gettime};
 use std::{
     hint::black_box,
     path::Path,
@@ -13,12 +12,6 @@ use std::{
 
 /// Does the same with a thread in a loop on each CPU.
 pub struct OnBusyCpus(pub Box<dyn Workload>);
-
-/// CPU time of the calling thread.
-fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
 
 /// Burns CPU time until told to stop; how much.
 fn burn(stop: &AtomicBool) -> Duration {
@@ -49,6 +42,10 @@ impl Workload for OnBusyCpus {
 
     fn access(&self) -> Option<Access> {
         self.0.access()
+    }
+
+    fn settle(&self, lower: &Path) -> Result<()> {
+        self.0.settle(lower)
     }
 
     fn takes(&self) -> Option<Duration> {

@@ -209,6 +209,13 @@ impl Workload for Fio {
         Ok(())
     }
 
+    fn settle(&self, lower: &Path) -> Result<()> {
+        if self.reads() {
+            super::files::settle_pages(&lower.join(FILE))?;
+        }
+        Ok(())
+    }
+
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
         let output = Command::new("fio")
             .args(self.arguments(place, recorder.left()))

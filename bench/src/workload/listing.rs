@@ -36,6 +36,12 @@ impl Workload for ReadDir {
         prepare_files(lower, &self.folder(), self.files, b"")
     }
 
+    fn settle(&self, lower: &Path) -> Result<()> {
+        let folder = lower.join(self.folder());
+        let mut entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        entries.try_for_each(|entry| Ok(entry.map(drop)?))
+    }
+
     fn clean(&self, lower: &Path) -> Result<()> {
         super::files::remove(&lower.join(self.folder()))
     }
@@ -108,6 +114,11 @@ impl Workload for Walk {
             prepare_files(lower, &folder, files, b"")?;
         }
         Ok(())
+    }
+
+    fn settle(&self, lower: &Path) -> Result<()> {
+        let mut nobody = Recorder::default();
+        Self::walk(&lower.join(Self::FOLDER), &mut nobody).map(drop)
     }
 
     fn clean(&self, lower: &Path) -> Result<()> {

@@ -155,6 +155,17 @@ pub trait Workload {
     /// What the file system says.
     fn prepare(&self, lower: &Path) -> Result<()>;
 
+    /// Brings the lower file system's caches into the state that repetitions begin with, whatever
+    /// they lost since this workload's last one: directly, past every mount. Before each warm-up,
+    /// and before each repetition that begins with a mount of its own.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    fn settle(&self, _lower: &Path) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes away what is too large to stay.
     ///
     /// # Errors

@@ -2,14 +2,14 @@
 
 use super::{
     Access, Direction, Measure, Place, Workload,
-    files::{forget_lower_pages, forget_pages, pattern, prepare_file},
+    files::{forget_lower_pages, forget_pages, pattern, prepare_file, settle_pages},
     size_name,
 };
 use crate::recorder::Recorder;
 use anyhow::{Result, ensure};
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{Read, Seek, Write},
     path::Path,
     time::Duration,
 };
@@ -17,6 +17,10 @@ use std::{
 const FILE: &str = "bench-stream";
 /// Its own, so that what is cold leaves the other one's pages alone.
 const COLD_FILE: &str = "bench-stream-cold";
+
+/// A file that is written is emptied when it is this long, outside of the time that counts: fast
+/// variants use no more memory than slow ones, and the same memory again.
+const WRITTEN_AT_ONCE: u64 = 64 << 20;
 
 /// Reads or writes a file, or as much of it as there is time for.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +87,13 @@ impl Workload for Stream {
         }
     }
 
+    fn settle(&self, lower: &Path) -> Result<()> {
+        if self.direction == Direction::Read && !self.cold {
+            settle_pages(&lower.join(FILE))?;
+        }
+        Ok(())
+    }
+
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
         let mut block = pattern(self.block_bytes);
         match self.direction {
@@ -102,9 +113,13 @@ impl Workload for Stream {
             }
             Direction::Write => {
                 let mut file = File::create(place.scratch.join("stream"))?;
-                for _ in 0..self.file_bytes / self.block_bytes as u64 {
+                let blocks_at_once = (WRITTEN_AT_ONCE / self.block_bytes as u64).max(1);
+                for number in 0..self.file_bytes / self.block_bytes as u64 {
                     if !recorder.goes_on() {
                         break;
+                    }
+                    if number % blocks_at_once == 0 {
+                        recorder.aside(|| file.set_len(0).and_then(|()| file.rewind()))?;
                     }
                     recorder.time(|| file.write_all(&block))?;
                     recorder.moved(block.len() as u64);
