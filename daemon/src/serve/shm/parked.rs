@@ -21,9 +21,27 @@ use transport::{
     park::{ASLEEP, Rest, Sleeper, must_wake},
 };
 
-/// The longest sleep: for what nobody can tell the consumer, such as that the program is gone
-/// (protocol 6.7).
-const SLEEP_MAX: Duration = Duration::from_millis(100);
+/// How long a consumer sleeps at most, for what nobody can tell it, such as that the program is gone
+/// (protocol 6.7). Where wake-ups get lost it looks by itself ever so often.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience(Duration);
+
+impl Patience {
+    const MIN: Self = Self(Duration::from_millis(1));
+    /// That of a consumer that is woken when it should be.
+    pub const MAX: Self = Self(Duration::from_millis(100));
+
+    /// What is left of it after a sleep.
+    #[must_use]
+    pub fn after(self, slept: Slept) -> Self {
+        match slept {
+            Slept::Not => self,
+            Slept::Well => Self::MAX,
+            Slept::InVain => Self((self.0 * 2).min(Self::MAX.0)),
+            Slept::Rescued => Self::MIN,
+        }
+    }
+}
 
 /// Where one consumer sleeps, and the bell that wakes it.
 pub struct ParkBell {
@@ -49,12 +67,12 @@ impl ParkBell {
     }
 
     /// Sleeps until somebody wakes, unless there is work. For the consumer alone. May return for no
-    /// reason, and does after 100 ms.
+    /// reason, and does when `patience` has passed twice.
     ///
     /// # Errors
     ///
     /// `EINTR`, if a signal came.
-    pub fn sleep(&self, has_work: impl Fn() -> bool) -> io::Result<Slept> {
+    pub fn sleep(&self, patience: Patience, has_work: impl Fn() -> bool) -> io::Result<Slept> {
         let park = self.park();
         let mut sleeper = Sleeper::new(park);
         let has_work = || self.has_rung() || has_work();
@@ -63,8 +81,8 @@ impl ParkBell {
         }
         // Work is published before its consumer is woken. So whoever has just published is about to
         // wake; if nobody does for as long again, nobody will.
-        let (slept, overslept) = match wait(park) {
-            Ok(Wait::TimedOut) if has_work() => (wait(park), Slept::Rescued),
+        let (slept, overslept) = match wait(park, patience) {
+            Ok(Wait::TimedOut) if has_work() => (wait(park, patience), Slept::Rescued),
             slept => (slept, Slept::InVain),
         };
         let woken = sleeper.wake_up();
@@ -126,10 +144,10 @@ enum Wait {
     TimedOut,
 }
 
-fn wait(park: &Park) -> io::Result<Wait> {
+fn wait(park: &Park, patience: Patience) -> io::Result<Wait> {
     let timeout = libc::timespec {
         tv_sec: 0,
-        tv_nsec: SLEEP_MAX.subsec_nanos().into(),
+        tv_nsec: patience.0.subsec_nanos().into(),
     };
     // SAFETY: the word, the first of the line, is mapped while `park` is borrowed; the kernel only
     // compares it. The time is read during the call.
@@ -164,4 +182,19 @@ fn wake(park: &Park) {
         )
     };
     debug_assert!(woken >= 0, "FUTEX_WAKE of a mapped word cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_short_after_a_lost_wake_up_and_grows_back() {
+        let short = Patience::MAX.after(Slept::Rescued);
+        assert_eq!(short, Patience::MIN);
+        assert_eq!(short.after(Slept::Not), short);
+        assert_eq!(short.after(Slept::Well), Patience::MAX);
+        let grown = (0..7).fold(short, |patience, _| patience.after(Slept::InVain));
+        assert_eq!(grown, Patience::MAX);
+    }
 }

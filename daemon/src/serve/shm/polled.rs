@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "the rings lie in given memory")]
 
 use super::{
-    parked::{ParkBell, Slept},
+    parked::{ParkBell, Patience, Slept},
     poll_threads::Registrar,
     queue::Queue,
     setup::{Poller, Uring},
@@ -37,6 +37,7 @@ pub struct PolledRing {
     program: Uring,
     queue: Queue,
     bell: Arc<ParkBell>,
+    patience: Patience,
     /// Ends the watch over the poll thread when it is dropped.
     _registrar: Registrar,
 }
@@ -88,6 +89,7 @@ impl PolledRing {
             program,
             queue,
             bell: Arc::new(bell),
+            patience: Patience::MAX,
             _registrar: registrar,
         })
     }
@@ -165,14 +167,18 @@ impl Ring for PolledRing {
             return Ok(());
         }
         self.queue.count().parks.add(1);
-        match self.bell.sleep(|| self.queue.has_work())? {
-            Slept::Not | Slept::Well => Ok(()),
-            Slept::InVain => self.check_pollers(),
-            Slept::Rescued => {
-                self.queue.count().rescued.add(1);
+        let slept = self.bell.sleep(self.patience, || self.queue.has_work())?;
+        if slept == Slept::Rescued {
+            self.queue.count().rescued.add(1);
+            // Of many in a row it says so once.
+            if self.patience == Patience::MAX {
                 tracing::warn!(queue = self.queue.index().0, "a wake-up was lost");
-                self.check_pollers()
             }
+        }
+        self.patience = self.patience.after(slept);
+        match slept {
+            Slept::InVain | Slept::Rescued => self.check_pollers(),
+            Slept::Not | Slept::Well => Ok(()),
         }
     }
 
