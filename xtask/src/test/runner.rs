@@ -140,13 +140,16 @@ impl<'a> Runner<'a> {
                 command.args(*select);
                 command
             }
-            Action::RootTests(select) => {
+            Action::RootTests(programs) => {
                 // Slave mounts: ours do not show outside, but what is unmounted there goes here too.
                 let mut unshare = self.workspace.command("unshare");
                 unshare.args(["--mount", "--propagation", "slave", "--"]);
                 unshare.arg(self.workspace.cargo().get_program());
                 let mut command = self.test_runner(unshare);
-                command.args(*select);
+                // Of the whole workspace, as the tests that run anywhere: with the features that one
+                // package asks for by itself, all of it would be compiled anew.
+                command.arg("--workspace");
+                command.args(programs.iter().flat_map(|program| ["--test", program]));
                 command.args(if self.has_nextest {
                     ["--run-ignored", "ignored-only", "--test-threads=1", "--"].as_slice()
                 } else {

@@ -30,7 +30,7 @@ pub enum Action {
     /// Tests that run anywhere: the words that select them, behind `cargo test` or `cargo nextest
     /// run`. Those marked `#[ignore = "root"]` are left to the steps below.
     Tests(&'static [&'static str]),
-    /// Tests marked `#[ignore = "root"]`: mounts and kernel programs. One at a time, with mounts of
+    /// Those marked `#[ignore = "root"]` of these test programs: mounts and kernel programs. With mounts of
     /// their own (a mount namespace), which are gone when the step is.
     RootTests(&'static [&'static str]),
 }
@@ -122,167 +122,151 @@ pub const STEPS: &[Step] = &[
     Step {
         name: "bpf-root",
         what: "the kernel programs in the running kernel",
-        action: RootTests(&["--package", "shmfuse", "--test", "bpf_root"]),
+        action: RootTests(&["bpf_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "serve",
         what: "the transports on mounts of a file system made for it",
-        action: RootTests(&["--package", "shmfuse", "--test", "serve_root"]),
+        action: RootTests(&["serve_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "uring",
         what: "the uring transport, down to its ring entries",
-        action: RootTests(&["--package", "shmfuse", "--test", "uring_root"]),
+        action: RootTests(&["uring_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "locks",
         what: "locks between processes, above and below mounts",
-        action: RootTests(&["--package", "shmfuse", "--test", "locks_root"]),
+        action: RootTests(&["locks_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "data",
         what: "open files on mounts: modes, status flags, limits, attributes",
-        action: RootTests(&["--package", "shmfuse", "--test", "data_root"]),
+        action: RootTests(&["data_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "workloads",
         what: "real work on mounts, compared with a plain directory",
-        action: RootTests(&["--package", "shmfuse", "--test", "workloads_root"]),
+        action: RootTests(&["workloads_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "differential",
         what: "random operations on mounts and on a plain directory, step by step",
-        action: RootTests(&["--package", "shmfuse", "--test", "differential_root"]),
+        action: RootTests(&["differential_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "fsx",
         what: "the file system exerciser on mounts",
-        action: RootTests(&["--package", "shmfuse", "--test", "fsx_root"]),
+        action: RootTests(&["fsx_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "nodes",
         what: "inodes, names and listings on mounts",
-        action: RootTests(&["--package", "shmfuse", "--test", "nodes_root"]),
+        action: RootTests(&["nodes_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "sharing",
         what: "one mount shared by threads, users, and changes from below",
-        action: RootTests(&["--package", "shmfuse", "--test", "sharing_root"]),
+        action: RootTests(&["sharing_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "coherence",
         what: "changes below the mount: every kind, lost reports, two mounts, at random",
-        action: RootTests(&["--package", "shmfuse", "--test", "coherence_root"]),
+        action: RootTests(&["coherence_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "transform",
         what: "owners, modes and ACLs that are shown otherwise than they are below",
-        action: RootTests(&["--package", "shmfuse", "--test", "transform_root"]),
+        action: RootTests(&["transform_root"]),
         limit_minutes: 5,
     },
     Step {
         name: "requests",
         what: "which requests the kernel sends, and privileges of files that are written",
-        action: RootTests(&["--package", "shmfuse", "--test", "requests_root"]),
+        action: RootTests(&["requests_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "lifecycle",
         what: "how mounts begin and end, and what they survive",
-        action: RootTests(&["--package", "shmfuse", "--test", "lifecycle_root"]),
+        action: RootTests(&["lifecycle_root"]),
         limit_minutes: 25,
     },
     Step {
         name: "faults",
         what: "a mount whose shared memory is written to by others, or that loses what it stands on",
-        action: RootTests(&["--package", "shmfuse", "--test", "faults_root"]),
+        action: RootTests(&["faults_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "pressure",
         what: "many processes against few slots, and mounts beside each other",
-        action: RootTests(&["--package", "shmfuse", "--test", "pressure_root"]),
+        action: RootTests(&["pressure_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "command",
         what: "the command on real mounts: as a daemon, by mount(8), without privilege; a panic",
-        action: RootTests(&[
-            "--package",
-            "shmfuse",
-            "--test",
-            "command_root",
-            "--test",
-            "select_root",
-            "--test",
-            "panic_root",
-        ]),
+        action: RootTests(&["command_root", "select_root", "panic_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "security",
         what: "what docs/security.md claims: privileges, reach, ways out, users",
-        action: RootTests(&["--package", "shmfuse", "--test", "security_root"]),
+        action: RootTests(&["security_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "reliability",
         what: "faults of the lower file system, of resources and of the daemon",
-        action: RootTests(&[
-            "--package",
-            "shmfuse",
-            "--test",
-            "reliability_root",
-            "--test",
-            "supervise_root",
-        ]),
+        action: RootTests(&["reliability_root", "supervise_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "docs",
         what: "the commands in the documents, run as they stand there",
-        action: RootTests(&["--package", "shmfuse", "--test", "docs_root"]),
+        action: RootTests(&["docs_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "observe",
         what: "what an operator sees of mounts: trace, top, metrics",
-        action: RootTests(&["--package", "shmfuse", "--test", "observe_root"]),
+        action: RootTests(&["observe_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "soak",
         what: "mixed load on mounts",
-        action: RootTests(&["--package", "shmfuse", "--test", "soak_root"]),
+        action: RootTests(&["soak_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "answers",
         what: "what kernel programs answer is what is below, and counted",
-        action: RootTests(&["--package", "shmfuse", "--test", "answers_root"]),
+        action: RootTests(&["answers_root"]),
         limit_minutes: 15,
     },
     Step {
         name: "rules",
         what: "requests refused, limited, counted and sent to the lane for bulk, on each transport",
-        action: RootTests(&["--package", "shmfuse", "--test", "rules_root"]),
+        action: RootTests(&["rules_root"]),
         limit_minutes: 10,
     },
     Step {
         name: "invariants",
         what: "the ring protocol's counters under random load on the real kernel",
-        action: RootTests(&["--package", "shmfuse", "--test", "invariants_root"]),
+        action: RootTests(&["invariants_root"]),
         limit_minutes: 10,
     },
 ];
@@ -314,7 +298,7 @@ mod tests {
                 .trim_end_matches(".rs")
                 .to_owned();
             let has_step = STEPS.iter().any(|step| match step.action {
-                RootTests(words) => words.contains(&&*name),
+                RootTests(programs) => programs.contains(&&*name),
                 _ => false,
             });
             assert!(
