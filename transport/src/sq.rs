@@ -235,8 +235,8 @@ impl<'m, const S: usize, const C: usize> SqWriter<'m, S, C> {
         }
     }
 
-    /// Whether the kernel has not taken all that was published. By a look that orders nothing: for who
-    /// asks whether it is still there (10.3).
+    /// Whether the kernel may not have taken all that was published. By a look that orders nothing: the
+    /// kernel's head may be further on, never behind.
     #[cfg(not(target_arch = "bpf"))]
     pub fn is_pending(&self) -> bool {
         self.ring.words.sq_head.observe() != self.tail

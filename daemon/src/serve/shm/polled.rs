@@ -151,10 +151,11 @@ impl Ring for PolledRing {
         Ok(())
     }
 
-    /// What was pushed is published; the poll thread may have to be told (protocol 5.3).
+    /// What was pushed is published; the poll thread may have to be told (protocol 5.3). Without cause it
+    /// is left to sleep: once woken it polls for some ticks.
     fn submit(&mut self) -> io::Result<()> {
-        let own = self.queue.ring(self.queue.own_ring());
-        if SqWriter::attach(own).needs_wakeup() {
+        let sq = SqWriter::attach(self.queue.ring(self.queue.own_ring()));
+        if sq.is_pending() && sq.needs_wakeup() {
             self.daemon.wake_poller()?;
         }
         Ok(())
