@@ -172,15 +172,19 @@ impl Catalogue {
             ]),
             workloads::metadata(&amount),
         );
-        let mut cached = self.ours(&[
-            "native",
-            "uring+auto@ttl=1",
-            "shm+auto@ttl=1",
-            "uring+auto@coherent",
-            "shm+auto@coherent",
-            "shm-kernel+auto@coherent",
-            "shm+auto@coherent~no-open",
-        ]);
+        let mut cached = self.ours(if full {
+            &[
+                "native",
+                "uring+auto@ttl=1",
+                "shm+auto@ttl=1",
+                "uring+auto@coherent",
+                "shm+auto@coherent",
+                "shm-kernel+auto@coherent",
+                "shm+auto@coherent~no-open",
+            ]
+        } else {
+            &["native", "uring+auto@ttl=1", "shm+auto@coherent"]
+        });
         cached.extend(peers.iter().cloned());
         add(
             "peers",

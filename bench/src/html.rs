@@ -17,7 +17,8 @@ th, td { padding: .2em .7em; border-bottom: 1px solid #ccc; text-align: right }
 th:first-child, td:first-child, .text { text-align: left }
 code { background: #f3f3f3; padding: .1em .3em }
 svg { max-width: 100%; height: auto; display: block; margin: .5em 0 }
-td, th { white-space: nowrap } td.question { white-space: normal }
+td, th { white-space: nowrap } td.question { white-space: normal; min-width: 22em }
+td.long { white-space: normal; overflow-wrap: anywhere }
 .wide { overflow-x: auto }
 nav a { margin-right: 1em }
 summary { cursor: pointer }
@@ -95,7 +96,7 @@ pub fn page(record: &Record, verdicts: &[Verdict], results: &[Summary]) -> Resul
             let (variant, words) = (escaped(variant), escaped(&words.join(" ")));
             let _ = writeln!(
                 page,
-                "<tr><td>{variant}</td><td class=\"text\"><code>{words}</code></td></tr>"
+                "<tr><td>{variant}</td><td class=\"text long\"><code>{words}</code></td></tr>"
             );
         }
         page.push_str("</table></details>\n");
@@ -124,7 +125,7 @@ fn write_verdicts(page: &mut String, verdicts: &[Verdict]) -> Result<()> {
     for verdict in verdicts {
         let _ = writeln!(
             page,
-            "<tr><td class=\"question\">{}</td><td class=\"text\">{}: {} / {}</td><td>{}</td>\
+            "<tr><td class=\"question\">{}</td><td class=\"text long\">{}: {} / {}</td><td>{}</td>\
              <td>{}</td><td class=\"{}\">{}</td></tr>",
             escaped(&verdict.question),
             escaped(&verdict.workload),
@@ -146,7 +147,7 @@ fn write_pairs(page: &mut String, heading: &str, pairs: &[(&'static str, String)
     for (name, value) in pairs {
         let _ = writeln!(
             page,
-            "<tr><td>{}</td><td class=\"text\">{}</td></tr>",
+            "<tr><td>{}</td><td class=\"text long\">{}</td></tr>",
             escaped(name),
             escaped(value)
         );

@@ -22,8 +22,9 @@ use plotters::{
 
 const WIDTH: u32 = 860;
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008).
-const COLOURS: [RGBColor; 8] = [
+/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito, 2008), and a
+/// few more for plots with more lines than there are of those.
+const COLOURS: [RGBColor; 14] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
@@ -32,6 +33,12 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(204, 121, 167),
     RGBColor(150, 140, 30),
+    RGBColor(136, 34, 85),
+    RGBColor(130, 130, 130),
+    RGBColor(51, 34, 136),
+    RGBColor(120, 75, 40),
+    RGBColor(68, 170, 153),
+    RGBColor(250, 90, 120),
 ];
 
 fn colour(index: usize) -> RGBColor {

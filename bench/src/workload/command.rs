@@ -28,6 +28,14 @@ impl Tree {
             Self::There(folder) => folder,
         }
     }
+
+    /// What of it is copied, as a word of a shell: making files takes longest of all.
+    fn part(&self) -> &str {
+        match self {
+            Self::Made { .. } => "part-00*",
+            Self::There(_) => ".",
+        }
+    }
 }
 
 /// A shell command run with the tree as its working directory.
@@ -37,7 +45,8 @@ pub struct Shell {
     pub name: String,
     /// Programs that it needs besides a shell and coreutils.
     pub programs: &'static [&'static str],
-    /// What `sh -c` runs; `$SCRATCH` is a directory below the mount that is removed afterwards.
+    /// What `sh -c` runs; `$SCRATCH` is a directory below the mount that is removed afterwards,
+    /// `$PART` what is to be copied.
     pub script: String,
     /// Where.
     pub tree: Tree,
@@ -67,8 +76,8 @@ const DAILY: &[Usual] = &[
     (
         "tar extract",
         &["tar"],
-        "tar cf - --exclude=./.git . | tar xf - -C \"$SCRATCH\"",
-        400,
+        "tar cf - --exclude=./.git $PART | tar xf - -C \"$SCRATCH\"",
+        560,
     ),
     ("find -ls", &["find"], "find . -ls >/dev/null", 90),
     (
@@ -90,8 +99,8 @@ const MADE: &[Usual] = &[
     (
         "rsync",
         &["rsync"],
-        "rsync -a --exclude=.git ./ \"$SCRATCH/copy/\"",
-        550,
+        "rsync -a $PART \"$SCRATCH/copy/\"",
+        680,
     ),
     (
         "sqlite",
@@ -207,6 +216,7 @@ impl Workload for Shell {
             .args(["-e", "-c", &self.script])
             .current_dir(place.root.join(self.tree.folder()))
             .env("SCRATCH", place.scratch)
+            .env("PART", self.tree.part())
             // Whoever owns the tree; nothing but the tree's own settings; no lock for the index.
             .envs([("GIT_CONFIG_NOSYSTEM", "1"), ("GIT_OPTIONAL_LOCKS", "0")])
             .envs([

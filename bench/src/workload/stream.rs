@@ -6,7 +6,7 @@ use super::{
     size_name,
 };
 use crate::recorder::Recorder;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::{
     fs::File,
     io::{Read, Seek, Write},
@@ -112,16 +112,21 @@ impl Workload for Stream {
                 }
             }
             Direction::Write => {
-                let mut file = File::create(place.scratch.join("stream"))?;
+                let path = place.scratch.join("stream");
+                let mut file = File::create(&path).with_context(|| path.display().to_string())?;
                 let blocks_at_once = (WRITTEN_AT_ONCE / self.block_bytes as u64).max(1);
                 for number in 0..self.file_bytes / self.block_bytes as u64 {
                     if !recorder.goes_on() {
                         break;
                     }
                     if number % blocks_at_once == 0 {
-                        recorder.aside(|| file.set_len(0).and_then(|()| file.rewind()))?;
+                        let emptied =
+                            recorder.aside(|| file.set_len(0).and_then(|()| file.rewind()));
+                        emptied.context("emptying the file")?;
                     }
-                    recorder.time(|| file.write_all(&block))?;
+                    recorder
+                        .time(|| file.write_all(&block))
+                        .context("writing")?;
                     recorder.moved(block.len() as u64);
                 }
             }
