@@ -76,7 +76,11 @@ impl Capabilities {
 /// A program that knows these options of `mount`, each with the beginnings of its values.
 #[cfg(test)]
 pub(crate) fn fake(folder: &Path, options: &[(&str, &str)]) -> Capabilities {
-    use std::{fmt::Write as _, fs, os::unix::fs::PermissionsExt};
+    use std::{
+        fmt::Write as _,
+        io::Write as _,
+        process::{Command, Stdio},
+    };
     let mut script = String::from("#!/bin/sh\n[ \"$1\" = mount ] || exit 0\nshift\n");
     script.push_str("while [ $# -gt 0 ]; do case \"$1 $2\" in\n-o*) ;;\n");
     for (option, values) in options {
@@ -87,8 +91,18 @@ pub(crate) fn fake(folder: &Path, options: &[(&str, &str)]) -> Capabilities {
     script.push_str("*) echo \"shmfuse: unexpected $1 $2\" >&2; exit 2;;\nesac; shift 2; done\n");
     let _ = writeln!(script, "echo \"{ONLY_DIRECTORIES}\" >&2; exit 2");
     let path = folder.join("shmfuse");
-    fs::write(&path, script).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // By another program: what another test starts meanwhile would inherit a descriptor of ours, and
+    // what is open for writing cannot be run (execve(2), ETXTBSY).
+    let mut writer = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = writer.stdin.take().unwrap();
+    text.write_all(script.as_bytes()).unwrap();
+    drop(text);
+    assert!(writer.wait().unwrap().success());
     Capabilities::of(&path).unwrap()
 }
 

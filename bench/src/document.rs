@@ -36,8 +36,11 @@ pub fn with_results(document: &str, record: &Record, folder: &str) -> Result<Str
 fn results(record: &Record, folder: &str) -> String {
     let about = &record.about;
     let host = &about.host;
+    let most = record.rows.iter().map(|row| row.repetition + 1).max();
+    let most = most.filter(|&most| most > about.repetitions);
+    let most = most.map_or_else(String::new, |most| format!(" to {most}"));
     let mut text = format!(
-        "`{folder}`, {}: Linux {}, {} CPUs, {} below; {} repetitions of {} s, {:.0} minutes in \
+        "`{folder}`, {}: Linux {}, {} CPUs, {} below; {}{most} repetitions of {} s, {:.0} minutes in \
          all;\n{:.1} % of the CPU time went to other programs. `report.html` there has the plots, \
          latencies and CPU times.\n",
         host.date,
