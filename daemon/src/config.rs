@@ -65,6 +65,8 @@ pub struct Config {
     pub s1: bool,
     /// What is loaded before it is asked for.
     pub s2: S2,
+    /// Whether adjacent READs and WRITEs that wait in a queue at one time are merged (uring and shm).
+    pub s5: bool,
     /// Facts that they are told at most, 1 ..= 4194304.
     pub s1_entries: u32,
     /// Whether kernel programs renew what has become untrue from the daemon's replies.
@@ -118,6 +120,7 @@ impl Config {
             memory_max: None,
             s1: true,
             s2: S2::Prefetch,
+            s5: true,
             s1_entries: crate::serve::shm::sizing::DEFAULT_FACTS,
             s6: false,
             deny: Vec::new(),

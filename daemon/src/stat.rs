@@ -1,12 +1,14 @@
 //! What `shmfuse stat` shows of a mount.
 
 mod ahead;
+mod merging;
 
 use crate::{
     bpf::{Snapshot, observe::Observation},
     error::Result,
 };
 pub use ahead::Ahead;
+pub use merging::{Merged, Merging};
 use rustix::process::Pid;
 use serde_json::{Map, Value, json};
 use std::{fmt, path::Path};
@@ -153,6 +155,8 @@ pub struct Report {
     pub ops: Vec<Op>,
     /// What the program may answer.
     pub s1: Answering,
+    /// Requests that were merged.
+    pub s5: Merging,
     /// Slots with a request that nobody has answered.
     pub slots_in_use: u64,
     /// Requests that wait for the daemon on all lanes for metadata, and on those for data.
@@ -229,6 +233,7 @@ impl Report {
             totals,
             ops,
             s1: Answering::of(control),
+            s5: Merging::of(observation),
             slots_in_use: observation.slots.iter().filter(in_use).count() as u64,
             lane_depths,
             wakes,
@@ -279,6 +284,7 @@ impl Report {
             "depth": self.queues.1,
             "s1": self.s1.to_json(),
             "s2": self.s1.s2.to_json(),
+            "s5": self.s5.to_json(),
             "s6": { "on": self.s1.s6, "renewed": self.totals.renewed },
             "totals": self.totals.to_json(),
             "slots": {
@@ -376,6 +382,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "{}", self.s1)?;
         writeln!(f, "{}", self.s1.s2)?;
+        writeln!(f, "{}", self.s5)?;
         match self.s1.s6 {
             true => writeln!(f, "s6 on: renewed {}", self.totals.renewed),
             false => writeln!(f, "s6 off"),

@@ -11,6 +11,8 @@ mod attributes;
 mod kept;
 #[path = "data_root/limits.rs"]
 mod limits;
+#[path = "data_root/merged.rs"]
+mod merged;
 #[path = "data_root/modes.rs"]
 mod modes;
 #[path = "data_root/stacked.rs"]

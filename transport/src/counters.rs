@@ -55,8 +55,16 @@ pub struct DaemonCounters {
     /// Sleeps that ended by their time limit though there was work of which nobody had told (protocol
     /// 6.7). 0 in a correct run.
     pub rescued: Counter,
+    /// Lower reads that served several READs at once.
+    pub reads_joint: Counter,
+    /// The READs that they served.
+    pub reads_merged: Counter,
+    /// Lower writes that served several WRITEs at once.
+    pub writes_joint: Counter,
+    /// The WRITEs that they served.
+    pub writes_merged: Counter,
     /// Unused.
-    pub reserved: [Word; 6],
+    pub reserved: [Word; 2],
 }
 
 /// The statistics of one queue.

@@ -277,6 +277,8 @@ pub struct Control {
     pub renews: Word,
     /// What a listing brings with it: 0 nothing, 1 attributes, 2 what lies ahead as well.
     pub ahead: Word,
+    /// Whether the daemon merges adjacent READs and WRITEs: 1, else 0.
+    pub merges: Word,
     /// What is counted of them.
     pub cache: CacheCounters,
 }

@@ -92,6 +92,10 @@ pub struct MountArgs {
     /// also the directories that a walk comes to next (on; without answers of s1 as readdirplus)
     #[arg(long, value_name = "WHAT", default_value = "on", value_parser = values::s2)]
     pub s2: S2,
+    /// Whether adjacent reads and writes of a file that wait in a queue at one time are served by one lower
+    /// read or write (uring and shm)
+    #[arg(long, value_name = "SWITCH", default_value = "on", value_parser = values::switch, action = clap::ArgAction::Set)]
+    pub s5: bool,
     /// How many answers of s1 are kept, 1 to 4194304; each takes 320 bytes
     #[arg(long, value_name = "NUMBER", default_value = "65536", value_parser = ranges::s1_entries)]
     pub s1_entries: u32,
@@ -292,6 +296,7 @@ impl Parsed {
             memory_max: args.memory_max,
             s1: args.s1,
             s2: args.s2,
+            s5: args.s5,
             s1_entries: args.s1_entries,
             s6: args.s6,
             deny: args.deny,
@@ -348,7 +353,8 @@ mod tests {
     fn every_long_option_is_an_o_key() {
         let line = "/a /b -o transport=uring,data=copy,cache=ttl=1.5,threads=3,queue_depth=4,\
                     max-write=64K,max_background=7,log-level=debug,log_file=/x,foreground,\
-                    head_len=8K,memory_max=1G,lower_delay=5ms:x*,s1=off,s1_entries=9,s2=off,s6=on,deny=core=EPERM";
+                    head_len=8K,memory_max=1G,lower_delay=5ms:x*,s1=off,s1_entries=9,s2=off,\
+                    s5=off,s6=on,deny=core=EPERM";
         let args = parsed(line).unwrap().args;
         assert_eq!(args.transport, TransportChoice::Only(TransportKind::Uring));
         assert_eq!(args.data, DataChoice::Copy);
@@ -359,7 +365,7 @@ mod tests {
         assert_eq!((args.head_len, args.memory_max), (8192, Some(1 << 30)));
         assert_eq!(args.tests.lower_delay, values::delay("5ms:x*").ok());
         assert_eq!((args.s1, args.s1_entries), (false, 9));
-        assert!(args.s2 == S2::Off && args.s6);
+        assert!(args.s2 == S2::Off && !args.s5 && args.s6);
         assert_eq!(args.deny, [values::deny("core=EPERM").unwrap()]);
         assert!(args.foreground);
     }

@@ -12,7 +12,12 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// One more.
     pub fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    /// So many more.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
     }
 
     /// So far.
@@ -53,4 +58,16 @@ pub struct Counters {
     pub served_on_lane: Counter,
     /// Of those served beside, such that were refused, since there was no thread for them.
     pub blocking_refused: Counter,
+    /// Lower reads and writes that served several requests at once.
+    pub merges: Counter,
+    /// The requests that they served.
+    pub merged: Counter,
+}
+
+impl Counters {
+    /// So many requests were served by one lower read or write.
+    pub fn merged(&self, width: usize) {
+        self.merges.count();
+        self.merged.add(width as u64);
+    }
 }

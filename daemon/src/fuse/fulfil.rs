@@ -87,7 +87,15 @@ fn oversized(len: usize, exchange: &mut (dyn Exchange + '_)) -> Reply {
 /// The errno of the first pread(2) that failed, even if something was read: to the kernel a short
 /// READ is the end of the file (`fuse_short_read`, fs/fuse/file.c).
 pub fn read_at(file: &File, out: &mut [u8], offset: u64) -> Result<usize, Errno> {
-    let mut done = 0;
+    read_on(file, out, offset, 0)
+}
+
+/// As [`read_at`], where the first `done` bytes have been read.
+///
+/// # Errors
+///
+/// As [`read_at`].
+pub fn read_on(file: &File, out: &mut [u8], offset: u64, mut done: usize) -> Result<usize, Errno> {
     while done < out.len() {
         match rustix::io::pread(file, &mut out[done..], offset + done as u64) {
             Ok(0) => break,
@@ -105,7 +113,20 @@ pub fn read_at(file: &File, out: &mut [u8], offset: u64) -> Result<usize, Errno>
 ///
 /// The errno of the first pwrite(2), if nothing was written.
 pub fn write_at(file: BorrowedFd<'_>, data: &[u8], offset: u64) -> Result<usize, Errno> {
-    let mut done = 0;
+    write_on(file, data, offset, 0)
+}
+
+/// As [`write_at`], where the first `done` bytes have been written.
+///
+/// # Errors
+///
+/// As [`write_at`].
+pub fn write_on(
+    file: BorrowedFd<'_>,
+    data: &[u8],
+    offset: u64,
+    mut done: usize,
+) -> Result<usize, Errno> {
     while done < data.len() {
         match rustix::io::pwrite(file, &data[done..], offset + done as u64) {
             Ok(0) => break,

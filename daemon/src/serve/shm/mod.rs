@@ -234,6 +234,7 @@ fn describe(session: &Session, shared: &Shared, sizes: &Sizes, device_minor: u32
     control.cookie.set(u32::from(geometry.cookie));
     control.passthrough.set(u32::from(passthrough));
     control.parks_address.set(geometry.parks_address);
+    control.merges.set(session.config().s5.into());
     control.ttl_us.set(match session.config().cache {
         CachePolicy::Coherent => UNTIL_REVOKED,
         policy => policy.ttl().as_micros() as u64,

@@ -27,6 +27,7 @@ use transport::{
     memory::Geometry,
     rules::Ruling,
     sq::{SqWriter, Sqe},
+    wire::Opcode,
 };
 
 /// The rings of one queue in the kernel engine.
@@ -185,6 +186,10 @@ impl Ring for PolledRing {
 
     fn ruling(&self, entry: EntryIndex) -> Ruling {
         self.queue.ruling(entry)
+    }
+
+    fn count_merge(&self, opcode: Opcode, width: usize) {
+        self.queue.count_merge(opcode, width);
     }
 
     fn take_events(&mut self, events: &mut Vec<Event>) {

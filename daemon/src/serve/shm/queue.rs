@@ -167,6 +167,17 @@ impl Queue {
         }
     }
 
+    /// So many requests were executed together.
+    pub fn count_merge(&self, opcode: Opcode, width: usize) {
+        let count = self.count();
+        let (joint, merged) = match opcode {
+            Opcode::WRITE => (&count.writes_joint, &count.writes_merged),
+            _ => (&count.reads_joint, &count.reads_merged),
+        };
+        joint.add(1);
+        merged.add(width as u64);
+    }
+
     fn rings(&self) -> impl Iterator<Item = RingIndex> + use<> {
         let rings = match self.geometry.engine {
             Engine::Worker => &[RingIndex::PROGRAM][..],

@@ -26,6 +26,7 @@ use transport::{
     memory::Geometry,
     rules::Ruling,
     sq::{SqWriter, Sqe},
+    wire::Opcode,
 };
 
 /// The ring of one queue in the worker engine.
@@ -111,6 +112,10 @@ impl Ring for ShmRing {
 
     fn ruling(&self, entry: EntryIndex) -> Ruling {
         self.queue.ruling(entry)
+    }
+
+    fn count_merge(&self, opcode: Opcode, width: usize) {
+        self.queue.count_merge(opcode, width);
     }
 
     fn take_events(&mut self, events: &mut Vec<Event>) {

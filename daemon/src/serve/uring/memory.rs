@@ -308,6 +308,21 @@ impl EntryMemory {
         unsafe { std::slice::from_raw_parts_mut(chunk.payload(place).as_ptr(), chunk.payload_len) }
     }
 
+    /// The payload buffers of requests that are owed answers, in the same order.
+    pub fn payloads<'a>(&'a mut self, owed: &'a mut [Owed]) -> Vec<&'a mut [u8]> {
+        let payload = |owed: &mut Owed| {
+            let (chunk, place) = self.place_of(owed);
+            (chunk.payload(place), chunk.payload_len)
+        };
+        let payloads = owed.iter_mut().map(payload);
+        // SAFETY: as in `payload`; there is one `Owed` of an entry, so no two of them have the same buffer,
+        // and buffers do not overlap.
+        let slice = |(start, len): (NonNull<u8>, usize)| unsafe {
+            std::slice::from_raw_parts_mut(start.as_ptr(), len)
+        };
+        payloads.map(slice).collect()
+    }
+
     /// Writes the reply's header. A body lies in the payload buffer already.
     pub fn answer(&mut self, owed: Owed, reply: Reply) -> Commit {
         let unique = owed.commit_id();

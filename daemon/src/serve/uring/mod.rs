@@ -10,6 +10,8 @@
 //! | [`memory`] | the memory entries lie in |
 //! | [`ring`] | the ring a queue's commands travel through |
 //! | [`exchange`] | a request in the entry it arrived in |
+//! | [`merge`] | which requests are read or written together |
+//! | [`joint`] | executing them |
 //! | [`nudge`] | making the kernel look at a queue's pending requests once more |
 //! | [`bell`] | what wakes the thread that waits in a ring |
 //! | [`mailbox`] | what other threads tell a worker |
@@ -20,8 +22,10 @@
 pub mod bell;
 pub mod entry;
 pub mod exchange;
+pub mod joint;
 pub mod mailbox;
 pub mod memory;
+pub mod merge;
 pub mod nudge;
 pub mod pace;
 pub mod probe;

@@ -21,7 +21,7 @@ use std::{
 };
 use transport::{
     rules::Ruling,
-    wire::{UringCmd, UringCmdReq},
+    wire::{Opcode, UringCmd, UringCmdReq},
 };
 
 /// What a ring tells its worker.
@@ -95,6 +95,11 @@ pub trait Ring {
     fn ruling(&self, entry: EntryIndex) -> Ruling {
         let _ = entry;
         Ruling::Undecided
+    }
+
+    /// So many requests of this opcode were executed together; for rings that keep accounts.
+    fn count_merge(&self, opcode: Opcode, width: usize) {
+        let _ = (opcode, width);
     }
 }
 

@@ -14,8 +14,10 @@
 use super::{
     entry::{Arrived, EntryIndex, Lost, Owed, QueueId, Request},
     exchange::EntryExchange,
+    joint,
     mailbox::{Finished, Mailbox},
     memory::EntryMemory,
+    merge::{Piece, plan},
     nudge::Nudges,
     pace::Pace,
     ring::{Event, Ring},
@@ -43,6 +45,10 @@ pub struct Worker<R> {
     spare: Spare,
     pace: Pace,
     events: Vec<Event>,
+    /// READs and WRITEs that arrived at one time and may be merged, and what they are about.
+    together: (Vec<Option<(Owed, Request)>>, Vec<Piece>),
+    /// The kernel has not been told of the latest commits.
+    committed: bool,
 }
 
 /// How many entries locks may take up before more are registered.
@@ -84,6 +90,8 @@ impl<R: Ring> Worker<R> {
                 Pace::ordinary()
             },
             events: Vec::with_capacity(depth + 1),
+            together: (Vec::with_capacity(depth), Vec::with_capacity(depth)),
+            committed: false,
         };
         worker.register().map_err(enter_failed)?;
         // A refusal comes at once; what has arrived besides is served by `run`.
@@ -119,18 +127,12 @@ impl<R: Ring> Worker<R> {
     pub fn run(mut self, session: &Arc<Session>, thread: &mut ServeThread) -> Result<()> {
         loop {
             let mut events = std::mem::take(&mut self.events);
-            let mut left = events.len();
+            // One alone has nothing to be merged with.
+            let merges = session.config().s5 && events.len() > 1;
             for event in events.drain(..) {
-                self.handle(event, session, thread)?;
-                left -= 1;
-                if left > 0 {
-                    // Nobody waits for the next request's lower operation but its own application.
-                    self.ring
-                        .submit()
-                        .or_else(retry_later)
-                        .map_err(enter_failed)?;
-                }
+                self.handle(event, merges, session, thread)?;
             }
+            self.serve_together(session, thread)?;
             self.events = events;
             if self.ended && self.memory.lent() == 0 {
                 return Ok(());
@@ -140,6 +142,7 @@ impl<R: Ring> Worker<R> {
                 .submit_and_wait()
                 .or_else(retry_later)
                 .map_err(enter_failed)?;
+            self.committed = false;
             // The stop makes the wait fail with EINTR, unless there was nothing to wait for.
             if session.stopping() {
                 return Ok(());
@@ -152,11 +155,12 @@ impl<R: Ring> Worker<R> {
     fn handle(
         &mut self,
         event: Event,
+        merges: bool,
         session: &Arc<Session>,
         thread: &mut ServeThread,
     ) -> Result<()> {
         match event {
-            Event::Arrived(arrived) => self.arrived(arrived, session, thread),
+            Event::Arrived(arrived) => self.arrived(arrived, merges, session, thread),
             Event::Lost(lost) => self.lost(&lost, session),
             Event::Woken { last } => {
                 for finished in self.mailbox.take() {
@@ -173,6 +177,7 @@ impl<R: Ring> Worker<R> {
     fn arrived(
         &mut self,
         arrived: Arrived,
+        merges: bool,
         session: &Arc<Session>,
         thread: &mut ServeThread,
     ) -> Result<()> {
@@ -184,17 +189,34 @@ impl<R: Ring> Worker<R> {
         let payload = self.memory.payload(&mut owed);
         let (header, fixed) = (&request.header, request.fixed());
         let course = session.course(ruled, header, fixed, &payload[..request.payload_len]);
-        if let Course::Refuse(errno) = course {
-            return self.commit(owed, Reply::Error(errno));
+        let may_block = session.may_block(header, fixed);
+        if merges && course == Course::Serve && !may_block {
+            if let Some(piece) = Piece::of(&request) {
+                self.together.0.push(Some((owed, request)));
+                self.together.1.push(piece);
+                return Ok(());
+            }
         }
-        if session.may_block(header, fixed) {
-            return self.detach(owed, &request, None, session);
+        // What came before it is done before it.
+        self.serve_together(session, thread)?;
+        match course {
+            Course::Refuse(errno) => self.commit(owed, Reply::Error(errno)),
+            _ if may_block => self.detach(owed, &request, None, session),
+            Course::Lane(priority) => self.detach(owed, &request, Some(priority), session),
+            Course::Serve => self.serve(owed, &request, session, thread),
         }
-        if let Course::Lane(priority) = course {
-            return self.detach(owed, &request, Some(priority), session);
-        }
+    }
+
+    fn serve(
+        &mut self,
+        mut owed: Owed,
+        request: &Request,
+        session: &Arc<Session>,
+        thread: &mut ServeThread,
+    ) -> Result<()> {
+        self.hand_over()?;
         let payload = self.memory.payload(&mut owed);
-        let mut exchange = EntryExchange::new(&request, payload);
+        let mut exchange = EntryExchange::new(request, payload);
         let watch = session.watch(&request.header);
         let answer = session.serve(thread, &mut exchange);
         let reply = fulfil(answer, &mut exchange);
@@ -202,8 +224,59 @@ impl<R: Ring> Worker<R> {
         self.commit(owed, reply)
     }
 
+    /// Serves those that may be merged and have not been served, as [`plan`] has it.
+    fn serve_together(&mut self, session: &Arc<Session>, thread: &mut ServeThread) -> Result<()> {
+        if self.together.1.is_empty() {
+            return Ok(());
+        }
+        let groups = plan(&self.together.1);
+        self.together.1.clear();
+        let (mut waiting, _) = std::mem::take(&mut self.together);
+        for group in groups {
+            let members = group.members.iter();
+            // Each is a member of one group.
+            let members = members.filter_map(|&place| waiting.get_mut(place)?.take());
+            let (mut owed, mut requests): (Vec<Owed>, Vec<Request>) = members.unzip();
+            if owed.len() == 1
+                && let (Some(owed), Some(request)) = (owed.pop(), requests.pop())
+            {
+                self.serve(owed, &request, session, thread)?;
+                continue;
+            }
+            self.hand_over()?;
+            let Some(header) = requests.first().map(|request| request.header) else {
+                continue;
+            };
+            let watch = session.watch(&header);
+            let payloads = self.memory.payloads(&mut owed);
+            let replies = joint::execute(session, thread, &requests, payloads);
+            session.watched(watch);
+            session.counters().merged(requests.len());
+            self.ring.count_merge(header.opcode, requests.len());
+            for (owed, reply) in owed.into_iter().zip(replies) {
+                self.commit(owed, reply)?;
+            }
+        }
+        waiting.clear();
+        self.together.0 = waiting;
+        Ok(())
+    }
+
+    /// Tells the kernel of what has been committed: nobody waits for the next request's lower operation
+    /// but its own application.
+    fn hand_over(&mut self) -> Result<()> {
+        if !std::mem::take(&mut self.committed) {
+            return Ok(());
+        }
+        self.ring
+            .submit()
+            .or_else(retry_later)
+            .map_err(enter_failed)
+    }
+
     fn commit(&mut self, owed: Owed, reply: Reply) -> Result<()> {
         let commit = self.memory.answer(owed, reply);
+        self.committed = true;
         self.ring.commit(commit).map_err(enter_failed)
     }
 
