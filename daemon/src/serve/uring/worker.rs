@@ -190,12 +190,14 @@ impl<R: Ring> Worker<R> {
         let (header, fixed) = (&request.header, request.fixed());
         let course = session.course(ruled, header, fixed, &payload[..request.payload_len]);
         let may_block = session.may_block(header, fixed);
-        if merges && course == Course::Serve && !may_block {
-            if let Some(piece) = Piece::of(&request) {
-                self.together.0.push(Some((owed, request)));
-                self.together.1.push(piece);
-                return Ok(());
-            }
+        if merges
+            && course == Course::Serve
+            && !may_block
+            && let Some(piece) = Piece::of(&request)
+        {
+            self.together.0.push(Some((owed, request)));
+            self.together.1.push(piece);
+            return Ok(());
         }
         // What came before it is done before it.
         self.serve_together(session, thread)?;
