@@ -21,7 +21,7 @@ use aya_ebpf::{
 use transport::{
     changes::{ChangeCounters, Lower, Report, is_wanted},
     generation, layout,
-    sync::InterestWord,
+    sync::{ClaimWord, InterestWord, Word32},
 };
 
 use crate::{generations::Generations, request::FieldOffset};
@@ -38,9 +38,13 @@ static CHANGE_COUNTERS: Array<ChangeCounters> = Array::with_max_entries(1, BPF_F
 /// To the daemon; user space sets the size.
 #[map]
 static CHANGES: RingBuf = RingBuf::with_byte_size(4096, 0);
-/// What the tasks are changing at the moment, by thread. When it is full, changes are over at once.
+/// What the tasks are changing at the moment: each has the place that its number falls on. An array, because
+/// every system call of the machine looks here when it ends.
 #[map]
-static CHANGING: HashMap<u32, Changing> = HashMap::with_max_entries(8192, 0);
+static CHANGING: Array<Changing> = Array::with_max_entries(PLACES, 0);
+/// The same of tasks whose place another had. When it is full, changes are over at once.
+#[map]
+static DISPLACED: HashMap<u32, Displaced> = HashMap::with_max_entries(8192, 0);
 
 #[unsafe(no_mangle)]
 static OFFSET_INODE_I_INO: FieldOffset = FieldOffset::UNSET;
@@ -55,12 +59,22 @@ static OFFSET_TASK_STRUCT_FLAGS: FieldOffset = FieldOffset::UNSET;
 const WITHOUT_END: u32 = 0x4 | 0x10 | 0x0020_0000;
 
 /// Inodes that one system call may be changing: a rename takes five.
-const AT_ONCE: usize = 15;
+const AT_ONCE: usize = 14;
+/// A power of two.
+const PLACES: u32 = 8192;
 
-/// The indices of what a task is changing.
+/// The indices of what a task is changing, in a cache line.
+#[repr(C, align(64))]
+struct Changing {
+    owner: ClaimWord,
+    len: Word32,
+    indices: [Word32; AT_ONCE],
+}
+
+/// The indices of what a task is changing that has no place.
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Changing {
+struct Displaced {
     len: u32,
     indices: [u32; AT_ONCE],
 }
@@ -121,24 +135,49 @@ unsafe fn notice(inode: *const u8) {
 pub fn end() {
     let thread = bpf_get_current_pid_tgid();
     let key = thread as u32;
+    if let Some(changing) = CHANGING.get(key & (PLACES - 1))
+        && changing.owner.is_of(key)
+        && key != 0
+    {
+        let len = changing.len.get() as usize;
+        for (at, index) in changing.indices.iter().enumerate() {
+            if at < len {
+                end_one(thread, index.get());
+            }
+        }
+        changing.owner.release();
+    }
+    let displaced = |counters: &ChangeCounters| counters.displaced.get() != 0;
+    if CHANGE_COUNTERS.get(0).is_some_and(displaced) {
+        end_displaced(thread);
+    }
+}
+
+#[inline(always)]
+fn end_displaced(thread: u64) {
+    let key = thread as u32;
     // SAFETY: only this task, which is here, writes the element.
-    let Some(changing) = (unsafe { CHANGING.get(key) }) else {
+    let Some(changing) = (unsafe { DISPLACED.get(key) }) else {
         return;
     };
-    let own = LOWER
-        .get(0)
-        .is_some_and(|lower| (thread >> 32) as u32 == lower.process);
     let len = changing.len as usize;
     for (at, &index) in changing.indices.iter().enumerate() {
         if at < len {
-            generation::end_change(&Generations, index);
-            if !own {
-                report(index);
-            }
+            end_one(thread, index);
         }
     }
     // It is there: nobody else removes it.
-    let _ = CHANGING.remove(key);
+    let _ = DISPLACED.remove(key);
+}
+
+#[inline(always)]
+fn end_one(thread: u64, index: u32) {
+    generation::end_change(&Generations, index);
+    let process = (thread >> 32) as u32;
+    let own = LOWER.get(0).is_some_and(|lower| process == lower.process);
+    if !own {
+        report(index);
+    }
 }
 
 /// How a change of the calling task began.
@@ -153,13 +192,41 @@ enum Begun {
 
 #[inline(always)]
 fn begin(key: u32, index: u32) -> Begun {
-    let Some(changing) = CHANGING.get_ptr_mut(key) else {
-        let mut first = Changing {
+    let Some(changing) = CHANGING.get(key & (PLACES - 1)) else {
+        return Begun::Crowded;
+    };
+    if !changing.owner.is_of(key) {
+        if !changing.owner.claim(key) {
+            return begin_displaced(key, index);
+        }
+        changing.len.set(0);
+    }
+    let len = changing.len.get() as usize;
+    let mut open = changing.indices.iter().take(len);
+    if open.any(|known| known.get() == index) {
+        return Begun::Again;
+    }
+    match changing.indices.get(len) {
+        Some(place) => {
+            place.set(index);
+            changing.len.set(len as u32 + 1);
+            Begun::Now
+        }
+        None => Begun::Crowded,
+    }
+}
+
+#[inline(always)]
+fn begin_displaced(key: u32, index: u32) -> Begun {
+    // From now on every end of a system call looks there, this one's too.
+    count(|counters| counters.displaced.add(1));
+    let Some(changing) = DISPLACED.get_ptr_mut(key) else {
+        let mut first = Displaced {
             len: 1,
             indices: [0; AT_ONCE],
         };
         first.indices[0] = index;
-        return match CHANGING.insert(key, first, u64::from(BPF_ANY)) {
+        return match DISPLACED.insert(key, first, u64::from(BPF_ANY)) {
             Ok(()) => Begun::Now,
             Err(_) => Begun::Crowded,
         };
@@ -167,8 +234,8 @@ fn begin(key: u32, index: u32) -> Begun {
     // SAFETY: the element stays the map's during the program; only this task, which is here, writes it.
     let changing = unsafe { &mut *changing };
     let len = changing.len as usize;
-    let open = changing.indices.iter().take(len);
-    if open.into_iter().any(|&known| known == index) {
+    let mut open = changing.indices.iter().take(len);
+    if open.any(|&known| known == index) {
         return Begun::Again;
     }
     match changing.indices.get_mut(len) {

@@ -33,6 +33,8 @@ pub struct ChangeCounters {
     pub lost: Tally,
     /// Changes of one system call that were too many to be held open until its end.
     pub crowded: Tally,
+    /// Changes by tasks whose place another task had at that moment.
+    pub displaced: Tally,
     /// By the daemon, once: where its reports come from, by `ChangeSource::code`; 0 is nowhere.
     pub source: Tally,
     /// By the daemon: inodes whose attributes and data it has revoked.

@@ -49,8 +49,10 @@ macro_rules! words {
     )+};
 }
 
+mod claim;
 mod interest;
 mod rules;
+pub use claim::ClaimWord;
 pub use interest::InterestWord;
 
 /// A 64-bit word of data: bytes of an entry, an SQE, a header. It orders nothing by itself; a
