@@ -9,7 +9,13 @@ mod common;
 mod daemon;
 #[path = "reliability_root/lower.rs"]
 mod lower;
+#[path = "reliability_root/openers.rs"]
+mod openers;
+#[path = "reliability_root/pauses.rs"]
+mod pauses;
 #[path = "reliability_root/resources.rs"]
 mod resources;
 #[path = "reliability_root/shapes.rs"]
 mod shapes;
+#[path = "reliability_root/waits.rs"]
+mod waits;

@@ -5,6 +5,8 @@ mod common;
 
 #[path = "requests_root/killpriv.rs"]
 mod killpriv;
+#[path = "requests_root/paths.rs"]
+mod paths;
 #[path = "requests_root/trace.rs"]
 mod trace;
 #[path = "requests_root/writes.rs"]

@@ -1,6 +1,6 @@
 //! The daemon is killed, stopped, out of its time, or does not answer.
 
-use crate::common::{Daemon, TestMount, Variant, bash, load::Load, on_variant, shell, wait_until};
+use crate::common::{Daemon, TestMount, Variant, bash, on_variant, shell, wait_until};
 use nix::{errno::Errno, sys::signal::Signal};
 use std::{
     fs::{self, File},
@@ -66,26 +66,6 @@ fn a_daemon_that_is_killed_while_its_mount_is_asked_for_the_first_time_goes(vari
     wait_until("the daemon is gone", || daemon.poll().is_some());
     mount.give_daemon(daemon);
     mount.abandon();
-}
-
-fn a_daemon_that_was_stopped_goes_on_where_it_was(variant: Variant) {
-    let mut mount = TestMount::builder(variant).mount();
-    let mut load = Load::start(mount.path());
-    load.wait_for_rounds(1);
-    for _ in 0..3 {
-        mount.the_daemon().signal(Signal::SIGSTOP);
-        thread::sleep(Duration::from_millis(300));
-        mount.the_daemon().signal(Signal::SIGCONT);
-        let more = load
-            .rounds()
-            .iter()
-            .map(|(_, rounds)| rounds + 1)
-            .min()
-            .unwrap_or(1);
-        load.wait_for_rounds(more);
-    }
-    load.stop();
-    mount.finish();
 }
 
 fn a_clock_far_ahead_is_nothing_to_the_daemon(variant: Variant) {
@@ -190,7 +170,6 @@ for_every_transport!(
     [
         a_daemon_that_is_killed_while_its_mount_is_asked_for_the_first_time_goes,
         what_fsync_acknowledged_is_there_after_the_daemon_was_killed,
-        a_daemon_that_was_stopped_goes_on_where_it_was,
         a_clock_far_ahead_is_nothing_to_the_daemon,
         a_signal_ends_whoever_waits_for_a_slow_lower_file_system,
     ]

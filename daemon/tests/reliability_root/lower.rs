@@ -38,6 +38,19 @@ impl Small {
         Self { dir, place: "fs" }
     }
 
+    /// An ext4 whose device can be cut short: what lies beyond its end cannot be read (`lo_complete_rq`,
+    /// drivers/block/loop.c: a read that gets nothing is an I/O error).
+    fn cut() -> Self {
+        let dir = temp_dir(LowerFs::Disk);
+        bash(
+            dir.path(),
+            "mkdir below fs; mount -t tmpfs -o size=80M tmpfs below; truncate -s 64M below/image
+             mkfs.ext4 -q -b 4096 -E lazy_itable_init=1,nodiscard -J size=4 below/image
+             mount -t ext4 -o loop,errors=continue below/image fs; mkdir fs/lower",
+        );
+        Self { dir, place: "fs" }
+    }
+
     fn lower(&self) -> PathBuf {
         self.dir.path().join(self.place).join("lower")
     }
@@ -155,6 +168,40 @@ fn a_lower_file_system_that_fails_fails_fsync_and_loses_nothing_acknowledged(var
     mount.finish();
 }
 
+fn what_the_device_cannot_read_is_eio_and_the_rest_goes_on(variant: Variant) {
+    let small = Small::cut();
+    bash(
+        small.path(),
+        "for f in good bad; do head -c 4M /dev/zero | tr '\\0' x >fs/lower/$f; sync -f fs; done",
+    );
+    let mount = TestMount::builder(variant).lower(&small.lower()).mount();
+    // The second is allocated behind the first; the device ends where it begins, and neither is in memory. Whatever is
+    // written behind the end makes the device longer: what mounting tries below is over.
+    bash(
+        small.path(),
+        "sync -f fs
+         start() { filefrag -e -b4096 fs/lower/$1 | awk '/^ *0:/{print $4 + 0}'; }
+         test $(start good) -lt $(start bad); truncate -s $(($(start bad) * 4096)) below/image
+         for f in good bad; do dd of=fs/lower/$f oflag=nocache conv=notrunc,fdatasync count=0 status=none; done",
+    );
+    let (good, bad) = (mount.path().join("good"), mount.path().join("bad"));
+    for _ in 0..2 {
+        assert_eq!(errno(fs::read(&bad)), Some(Errno::EIO));
+        assert_eq!(fs::read(&good).unwrap(), vec![b'x'; 4 << 20]);
+    }
+    assert_eq!(fs::metadata(&bad).unwrap().len(), 4 << 20);
+    let copied = bash(
+        mount.path(),
+        "cp --reflink=never bad copy 2>&1 || echo failed",
+    );
+    assert!(copied.contains("Input/output error"), "{copied}");
+    // The device is whole again, though not what it held.
+    bash(small.path(), "truncate -s 64M below/image");
+    assert_eq!(fs::read(&bad).unwrap(), vec![0; 4 << 20]);
+    assert_eq!(fs::read(&good).unwrap(), vec![b'x'; 4 << 20]);
+    mount.finish();
+}
+
 for_every_daemon_variant!(
     on_variant,
     [
@@ -170,6 +217,13 @@ mod names {
         [
             a_lower_file_system_that_becomes_read_only_is_erofs_until_it_is_not,
             a_lower_file_system_that_is_unmounted_is_served_to_the_end_of_the_mount,
+            what_the_device_cannot_read_is_eio_and_the_rest_goes_on,
         ]
+    );
+    variant_tests!(
+        classic_passthrough_strict,
+        Variant::CLASSIC_PASSTHROUGH,
+        on_variant,
+        [what_the_device_cannot_read_is_eio_and_the_rest_goes_on]
     );
 }

@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`files`] | the files that the rules are about: those that git tracks, or would |
 //! | [`rules`] | the rules, one function each |
+//! | [`dependencies`] | crates of others: their source, licence, versions |
 //! | [`exceptions`] | the files that a rule spares, each with its reason |
 
+mod dependencies;
 mod exceptions;
 mod files;
 mod rules;
@@ -53,6 +55,7 @@ pub fn run(workspace: &Workspace, _: &Args) -> Result<ExitCode> {
         .flat_map(|file| rules::about_a_file(workspace, file))
         .collect();
     findings.extend(rules::about_the_tree(&files));
+    findings.extend(dependencies::check(workspace, &files)?);
 
     let mut unused: Vec<_> = EXCEPTIONS.iter().collect();
     findings.retain(|finding| {

@@ -34,6 +34,7 @@ pub fn about_a_file(workspace: &Workspace, file: &File) -> Vec<Finding> {
         says_what_it_is(file, &mut find);
         unsafe_is_proved(file, &mut find);
         nothing_left_to_do(file, &mut find);
+        no_time_of_day(file, &mut find);
     }
     findings
 }
@@ -143,6 +144,30 @@ fn nothing_left_to_do(file: &File, find: Find<'_>) {
     }
 }
 
+/// What serves a mount measures by the monotonic clock: somebody may set that of the day, forward and back.
+fn no_time_of_day(file: &File, find: Find<'_>) {
+    let serves = ["daemon/src/", "transport/src/", "ebpf/src/"];
+    if !serves.iter().any(|place| file.path.starts_with(place)) {
+        return;
+    }
+    for (index, line) in file.text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        let clocks = [
+            "SystemTime",
+            "Realtime",
+            "CLOCK_REALTIME",
+            "ktime_get_real_ns",
+        ];
+        if let Some(clock) = clocks.iter().find(|clock| holds_word(code, clock)) {
+            find(
+                "time-of-day",
+                Some(index + 1),
+                format!("{clock}: measure by the monotonic clock"),
+            );
+        }
+    }
+}
+
 /// Whether `word` stands in `line` with no letter, digit or quotation mark around it.
 fn holds_word(line: &str, word: &str) -> bool {
     let parts_word = |c: char| c.is_alphanumeric() || c == '_' || c == '"';
@@ -202,6 +227,18 @@ mod tests {
             rules_broken_by(&"//! A line.\n".repeat(LINES_HARD_MAX + 1)),
             ["length-hard"]
         );
+    }
+
+    #[test]
+    fn what_serves_measures_by_no_clock_that_is_set() {
+        let file = |path: &str| File {
+            path: path.to_owned(),
+            text: "//! A file.\nlet now = SystemTime::now();\n".to_owned(),
+        };
+        let here = Workspace::here();
+        let findings = about_a_file(&here, &file("daemon/src/some.rs"));
+        assert_eq!(findings[0].rule, "time-of-day");
+        assert!(about_a_file(&here, &file("xtask/src/some.rs")).is_empty());
     }
 
     #[test]
