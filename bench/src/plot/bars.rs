@@ -21,10 +21,12 @@ pub struct Bar {
     pub value: f64,
     /// The ends of its error bar.
     pub interval: [f64; 2],
+    /// Bars that belong together have the same, by number.
+    pub colour: usize,
 }
 
 /// Width of what stands left of the bars, in pixels.
-const LABELS: u32 = 300;
+const LABELS: u32 = 345;
 
 /// Draws them, the first at the top.
 ///
@@ -107,7 +109,7 @@ where
     for (index, bar) in bars.iter().enumerate() {
         let middle = rows - index as f64 - 0.5;
         let corners = [(axis.low, middle - 0.35), (bar.value, middle + 0.35)];
-        let style = colour(index).mix(0.75).filled();
+        let style = colour(bar.colour).mix(0.75).filled();
         chart
             .draw_series([Rectangle::new(corners, style)])
             .map_err(failed)?;
@@ -149,6 +151,7 @@ mod tests {
             label: "nothing".into(),
             value: 0.0,
             interval: [0.0; 2],
+            colour: 0,
         };
         assert!(draw(&[bar], "x").unwrap().contains("nothing"));
         draw(&[], "x").unwrap();
@@ -160,6 +163,7 @@ mod tests {
             label: "bar".into(),
             value,
             interval: [value, value],
+            colour: 1,
         };
         let drawn = |values: [f64; 2]| draw(&values.map(bar), "x").unwrap();
         assert!(drawn([1000.0, 10.0]).contains("logarithmic"));

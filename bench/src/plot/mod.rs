@@ -72,7 +72,9 @@ fn drawn(
 pub fn rates(results: &[&Summary]) -> Result<String> {
     let bars: Vec<Bar> = results
         .iter()
-        .map(|result| Bar {
+        .enumerate()
+        .map(|(colour, result)| Bar {
+            colour,
             label: format!(
                 "{}  ({})",
                 result.variant,
@@ -131,7 +133,9 @@ fn copies(results: &[Summary], workload: &str) -> Vec<Bar> {
     results
         .iter()
         .filter(|result| result.workload == workload && result.group == first.group)
-        .map(|result| Bar {
+        .enumerate()
+        .map(|(colour, result)| Bar {
+            colour,
             label: match result.copies {
                 Some(copies) => format!("{}  (copies: {copies:.0})", result.variant),
                 None => result.variant.clone(),
@@ -174,12 +178,17 @@ fn ablation(results: &[Summary]) -> Vec<Bar> {
             .iter()
             .find(|result| result.workload == workload && result.variant == ALL_ON)
     };
+    let mut workloads: Vec<&str> = Vec::new();
     results
         .iter()
         .filter(|result| result.group == "ablation" && result.variant != "native")
         .filter_map(|result| {
             let base = base(&result.workload)?.rate;
+            if workloads.last() != Some(&result.workload.as_str()) {
+                workloads.push(&result.workload);
+            }
             Some(Bar {
+                colour: workloads.len(),
                 label: format!("{}: {}", result.workload, result.variant),
                 value: result.rate / base,
                 interval: result.rate_interval.map(|rate| rate / base),
