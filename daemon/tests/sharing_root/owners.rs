@@ -3,16 +3,18 @@
 use crate::common::{
     TestMount, bash,
     identity::{Who, acting, own_umask},
+    scale,
 };
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat, symlinkat};
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt, path::Path, thread};
 
-const FILES: u32 = 60;
+/// Files of each kind that each of six threads makes in each of three directories, at scale 1.
+const FILES: u64 = 20;
 
 /// One user makes files of every kind under a umask of its own.
 fn make_files(dir: &Path, who: Who, umask: u32) {
     own_umask();
-    for number in 0..FILES {
+    for number in 0..FILES * scale::factor().min(5) {
         let path = |kind: &str| dir.join(format!("{kind}-{who:?}-{umask:o}-{number}"));
         acting(who, umask, || {
             let all = Mode::from_raw_mode(0o777);
