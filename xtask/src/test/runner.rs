@@ -6,6 +6,7 @@ use std::{
     io::Write,
     path::PathBuf,
     process::Command,
+    thread,
     time::Duration,
 };
 
@@ -150,11 +151,13 @@ impl<'a> Runner<'a> {
                 // package asks for by itself, all of it would be compiled anew.
                 command.arg("--workspace");
                 command.args(programs.iter().flat_map(|program| ["--test", program]));
-                command.args(if self.has_nextest {
-                    ["--run-ignored", "ignored-only", "--test-threads=1", "--"].as_slice()
+                if self.has_nextest {
+                    // A process for each test; .config/nextest.toml says which have the machine to themselves.
+                    let threads = format!("--test-threads={}", tests_at_once());
+                    command.args(["--run-ignored", "ignored-only", &threads, "--"]);
                 } else {
-                    &["--", "--ignored", "--test-threads=1"]
-                });
+                    command.args(["--", "--ignored", "--test-threads=1"]);
+                }
                 if !is_full_run() {
                     command.args(["--skip", "full_run_"]);
                 }
@@ -172,6 +175,11 @@ impl<'a> Runner<'a> {
         cargo.args(["--locked", "--no-fail-fast"]);
         cargo
     }
+}
+
+/// How many tests on mounts run beside each other: two for each CPU, for most wait half of the time.
+fn tests_at_once() -> usize {
+    thread::available_parallelism().map_or(1, |cpus| 2 * cpus.get())
 }
 
 /// Whether the tests run at the scale of the full run (docs/testing.md).
