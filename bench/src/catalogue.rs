@@ -122,22 +122,35 @@ impl Catalogue {
         add(
             "streams",
             "What the bytes of a large file cost on each data path.",
-            self.ours(&[
-                "native",
-                "classic",
-                "splice",
-                "uring",
-                "uring+direct",
-                "uring+passthrough",
-                "classic+passthrough",
-                "shm",
-                "shm+direct",
-                "shm+passthrough",
-                "shm+auto",
-                "shm-kernel",
-                "shm-kernel+passthrough",
-                "uring@coherent~writeback",
-            ]),
+            self.ours(if full {
+                &[
+                    "native",
+                    "classic",
+                    "splice",
+                    "uring",
+                    "uring+direct",
+                    "uring+passthrough",
+                    "classic+passthrough",
+                    "shm",
+                    "shm+direct",
+                    "shm+passthrough",
+                    "shm+auto",
+                    "shm-kernel",
+                    "shm-kernel+passthrough",
+                    "uring@coherent~writeback",
+                ]
+            } else {
+                &[
+                    "native",
+                    "classic",
+                    "splice",
+                    "uring",
+                    "uring+passthrough",
+                    "shm",
+                    "shm+passthrough",
+                    "shm+auto",
+                ]
+            }),
             workloads::streams(&amount),
         );
         add(
@@ -193,13 +206,15 @@ impl Catalogue {
             cached.clone(),
             workloads::peers(&amount),
         );
-        let mut workers = self.ours(&["native", "uring+auto", "shm+auto", "shm-kernel+auto"]);
-        if full {
+        let workers = if full {
+            let mut workers = self.ours(&["native", "uring+auto", "shm+auto", "shm-kernel+auto"]);
             workers.extend(cached.into_iter().skip(1));
+            workers
         } else {
-            workers.extend(self.ours(&["uring+auto@coherent", "shm+auto@coherent"]));
+            let mut workers = self.ours(&["native", "uring+auto@coherent", "shm+auto@coherent"]);
             workers.extend(peers.iter().take(1).cloned());
-        }
+            workers
+        };
         add(
             "work",
             "Real programs on a tree of sources.",
