@@ -31,6 +31,13 @@ fn workspace() -> &'static Path {
 }
 
 fn blocks() -> Vec<Block> {
+    documents()
+        .iter()
+        .flat_map(|name| blocks_of(name))
+        .collect()
+}
+
+fn documents() -> Vec<String> {
     let mut documents = vec!["README.md".to_owned(), "ARCHITECTURE.md".to_owned()];
     for entry in fs::read_dir(workspace().join("docs")).expect("docs") {
         let name = entry.expect("an entry").file_name();
@@ -40,7 +47,7 @@ fn blocks() -> Vec<Block> {
         }
     }
     documents.sort();
-    documents.iter().flat_map(|name| blocks_of(name)).collect()
+    documents
 }
 
 fn blocks_of(document: &str) -> Vec<Block> {
@@ -79,7 +86,7 @@ const BEFORE: &str = r#"
     echo one >/srv/data/file; echo two >/srv/data/dir/file
     mkdir -p sbin work; ln -s "$SHMFUSE" sbin/mount.fuse.shmfuse; ln -s "$SHMFUSE" sbin/shmfuse
     place=$(realpath /sbin); mount -t overlay overlay -o "lowerdir=$PWD/sbin:$place" "$place"
-    PATH=$PWD/sbin:$PATH; sudo() { "$@"; }; cd work
+    PATH=$PWD/sbin:$PATH; sudo() { "$@"; }; cd work; ln -s "$DOCS" docs
 "#;
 /// What has to be so afterwards.
 const AFTER: &str = r#"
@@ -114,6 +121,7 @@ fn the_commands_in_the_documents_do_what_they_are_said_to() {
             .args(["--mount", "--propagation", "private", "timeout", "60"])
             .args(["bash", "-euo", "pipefail", "-c", &script])
             .env("SHMFUSE", env!("CARGO_BIN_EXE_shmfuse"))
+            .env("DOCS", workspace().join("docs"))
             .current_dir(dir.path());
         let output = output(&mut command);
         if !output.status.success() {
@@ -140,6 +148,30 @@ fn commands_for_elsewhere_are_well_formed_and_name_what_exists() {
                     "{place}: there is no cargo xtask {task}"
                 );
             }
+        }
+    }
+}
+
+/// Not in a block of text that is moved in by four places, which nobody runs.
+#[test]
+fn commands_stand_in_blocks_that_a_test_reads() {
+    const COMMANDS: [&str; 7] = [
+        "cargo",
+        "shmfuse",
+        "sudo",
+        "mount",
+        "rustup",
+        "RUSTFLAGS",
+        "systemctl",
+    ];
+    for document in documents() {
+        let text = fs::read_to_string(workspace().join(&document)).expect("a document");
+        let mut fenced = false;
+        for (number, line) in text.lines().enumerate() {
+            fenced ^= line.trim_start().starts_with("```");
+            let word = line.strip_prefix("    ").unwrap_or_default();
+            let is_command = COMMANDS.iter().any(|command| word.starts_with(command));
+            assert!(fenced || !is_command, "{document}:{}: {line}", number + 1);
         }
     }
 }
