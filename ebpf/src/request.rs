@@ -61,52 +61,70 @@ static OFFSET_FUSE_CONN_DEV: FieldOffset = FieldOffset(0);
 
 /// A request while it is under way: the address of its `struct fuse_req`. Another request has the
 /// same one later.
+#[allow(dead_code, reason = "the programs that count do without")]
 pub type RequestId = u64;
 
 /// A request of our mount, as a program sees it during one call.
-pub struct Request(*const u8);
+pub struct Request {
+    address: *const u8,
+    /// Where the mount's number lies, which is the same place in all programs of the mount.
+    mount: *const u32,
+}
 
 impl Request {
     /// The request that the tracepoint is about, if it is one of our mount.
     #[inline(always)]
     pub fn of_our_mount(ctx: &BtfTracePointContext) -> Option<Self> {
-        let ours = *MOUNT.get(0)?;
+        let mount = MOUNT.get(0)?;
+        let ours = *mount;
         let req = ctx.arg::<*const u8>(0);
         // SAFETY: each pointer is of the type that has the field, by the kernel's own BTF, from which
         // the offsets are; the verifier refuses the program otherwise.
         let dev = unsafe {
-            let mount = load::<*const u8>(req, &OFFSET_FUSE_REQ_FM);
-            let connection = load::<*const u8>(mount, &OFFSET_FUSE_MOUNT_FC);
+            let of = load::<*const u8>(req, &OFFSET_FUSE_REQ_FM);
+            let connection = load::<*const u8>(of, &OFFSET_FUSE_MOUNT_FC);
             load::<u32>(connection, &OFFSET_FUSE_CONN_DEV)
         };
-        (dev == ours && dev != 0).then_some(Self(req))
+        (dev == ours && dev != 0).then_some(Self {
+            address: req,
+            mount,
+        })
     }
 
     /// What tells it from every other that is under way.
+    #[allow(dead_code, reason = "the programs that count do without")]
     #[inline(always)]
     pub fn id(&self) -> RequestId {
-        self.0.addr() as RequestId
+        self.address.addr() as RequestId
+    }
+
+    /// The same as a number that can be reckoned with: the verifier lets nobody do so with an address, but for
+    /// the distance of two. Each program of the mount finds the same.
+    #[allow(dead_code, reason = "the tracing programs have a map of the kernel's")]
+    #[inline(always)]
+    pub fn number(&self) -> u64 {
+        (self.address.addr() as u64).wrapping_sub(self.mount.addr() as u64)
     }
 
     /// Where its `struct fuse_req` lies.
     #[allow(dead_code, reason = "the tracing programs read more of it")]
     #[inline(always)]
     pub fn address(&self) -> *const u8 {
-        self.0
+        self.address
     }
 
     /// What it asks for.
     #[inline(always)]
     pub fn opcode(&self) -> Opcode {
         // SAFETY: as in `of_our_mount`
-        Opcode(unsafe { load(self.0, &OFFSET_FUSE_REQ_IN_OPCODE) })
+        Opcode(unsafe { load(self.address, &OFFSET_FUSE_REQ_IN_OPCODE) })
     }
 
     /// 0 or a negative errno; says something once the request has ended.
     #[inline(always)]
     pub fn error(&self) -> i32 {
         // SAFETY: as in `of_our_mount`
-        unsafe { load(self.0, &OFFSET_FUSE_REQ_OUT_ERROR) }
+        unsafe { load(self.address, &OFFSET_FUSE_REQ_OUT_ERROR) }
     }
 }
 

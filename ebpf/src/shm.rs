@@ -111,8 +111,6 @@ static SHM_HEAD_PAGES: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
 static SHM_CONSUMERS: Constant<u32> = Constant(1);
 #[unsafe(no_mangle)]
-static SHM_FUSE_FD: Constant<u32> = Constant(0);
-#[unsafe(no_mangle)]
 static SHM_COOKIE: Constant<u32> = Constant(0);
 /// The daemon's process id, as the initial PID namespace has it. 0: no ring is ours.
 #[unsafe(no_mangle)]
@@ -138,7 +136,6 @@ pub fn geometry() -> Geometry {
         queues: SHM_QUEUES.get(),
         depth: SHM_DEPTH.get(),
         consumers: SHM_CONSUMERS.get(),
-        fuse_fd: SHM_FUSE_FD.get(),
         cookie: SHM_COOKIE.get() as u16,
         parks_address: SHM_PARKS_ADDRESS.get(),
     }

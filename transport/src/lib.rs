@@ -43,6 +43,7 @@
 //! | [`rules`] | what is to become of requests, by rules that may be replaced meanwhile |
 //! | [`lookups`] | counting the look-ups that the program answered |
 //! | [`counters`] | what program and daemon count of a queue, and how to read it |
+//! | [`starts`] | when the requests under way were sent |
 //! | [`stats`] | what the kernel programs count, as it lies in the map |
 //! | [`trace`] | the life of a request, as the tracing programs tell it |
 //! | [`transform`] | attributes shown otherwise than they are below |
@@ -77,6 +78,7 @@ pub mod rules;
 pub mod session;
 pub mod slot;
 pub mod sq;
+pub mod starts;
 pub mod stats;
 pub mod sync;
 pub mod tag;

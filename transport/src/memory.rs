@@ -49,8 +49,6 @@ pub struct Geometry {
     pub depth: u32,
     /// Consumers; the lanes of queue `n` belong to consumer `n % consumers`.
     pub consumers: u32,
-    /// Descriptor of `/dev/fuse` in the daemon.
-    pub fuse_fd: u32,
     /// The mount's cookie in every tag.
     pub cookie: u16,
     /// The address of the first parking word in the daemon.

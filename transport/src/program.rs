@@ -196,7 +196,6 @@ fn deal<M: Memory>(
         }
     };
     let commit = Commit {
-        fuse_fd: geometry.fuse_fd,
         queue,
         tag: Tag {
             ring: RingIndex::PROGRAM,

@@ -19,6 +19,10 @@ const POLL_MULTI: u64 = 1;
 const POLLIN: u64 = 1;
 /// `IORING_OP_URING_CMD` (include/uapi/linux/io_uring.h).
 const OP_URING_CMD: u8 = 46;
+/// `IOSQE_FIXED_FILE`: the descriptor is an index among the ring's registered files.
+const FIXED_FILE: u64 = 1 << 8;
+/// Where `/dev/fuse` is among the registered files of each ring (5.1).
+const DEVICE: u32 = 0;
 /// `IORING_OP_FUTEX_WAKE`, Linux 6.7.
 const OP_FUTEX_WAKE: u8 = 52;
 /// `FUTEX2_SIZE_U32 | FUTEX2_PRIVATE` (include/uapi/linux/futex.h).
@@ -44,11 +48,14 @@ impl Sqe {
         op as u64 | (fd as u64) << 32
     }
 
+    /// A command to `/dev/fuse`.
+    const OP_DEVICE: u64 = Self::op(OP_URING_CMD, DEVICE) | FIXED_FILE;
+
     /// Gives an entry to the kernel: `FUSE_IO_URING_CMD_REGISTER`. `iovecs` is the address of an
     /// array of two: header buffer and payload.
-    pub const fn register(fuse_fd: u32, iovecs: u64, queue: QueueIndex, tag: Tag) -> Self {
+    pub const fn register(iovecs: u64, queue: QueueIndex, tag: Tag) -> Self {
         Self {
-            op_and_fd: Self::op(OP_URING_CMD, fuse_fd),
+            op_and_fd: Self::OP_DEVICE,
             cmd_op: UringCmd::REGISTER.0 as u64,
             addr: iovecs,
             len: 2,
@@ -159,8 +166,6 @@ impl SqeWords {
 /// What every commit of one queue's slot has in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Commit {
-    /// Descriptor of `/dev/fuse` in the process that owns the ring.
-    pub fuse_fd: u32,
     /// The slot's queue.
     pub queue: QueueIndex,
     /// The tag of the entry, naming the ring it is submitted on.
@@ -173,7 +178,7 @@ impl Commit {
     #[inline(always)]
     pub const fn sqe(&self, unique: Unique) -> Sqe {
         Sqe {
-            op_and_fd: Sqe::op(OP_URING_CMD, self.fuse_fd),
+            op_and_fd: Sqe::OP_DEVICE,
             cmd_op: UringCmd::COMMIT_AND_FETCH.0 as u64,
             addr: 0,
             len: 0,
@@ -309,14 +314,13 @@ mod tests {
     #[test]
     fn a_commit_lies_where_the_kernel_looks_for_it() {
         let commit = Commit {
-            fuse_fd: 9,
             queue: QueueIndex(2),
             tag: tag(),
         };
         let sqe = commit.sqe(Unique::new(77).unwrap());
         let bytes: [u8; 128] = bytemuck::cast(sqe.words());
         assert_eq!(bytes[0], 46);
-        assert_eq!(bytes[4..8], 9u32.to_le_bytes());
+        assert_eq!(bytes[1..8], [1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(bytes[8..12], 2u32.to_le_bytes());
         assert_eq!(bytes[32..40], tag().to_user_data().to_le_bytes());
         let command: crate::wire::UringCmdReq = bytemuck::pod_read_unaligned(&bytes[48..72]);

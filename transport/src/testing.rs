@@ -92,7 +92,6 @@ pub fn small(engine: Engine) -> Geometry {
         queues: 1,
         depth: if MAX_DEPTH < 4 { MAX_DEPTH as u32 } else { 4 },
         consumers: 1,
-        fuse_fd: 5,
         cookie: 0x1234,
         parks_address: 0x1000,
     }

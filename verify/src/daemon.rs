@@ -22,7 +22,6 @@ pub const QUEUE: QueueIndex = QueueIndex(0);
 /// What the commits of a slot have in common, in the models.
 pub fn commit(geometry: &Geometry, slot: SlotIndex) -> Commit {
     Commit {
-        fuse_fd: geometry.fuse_fd,
         queue: QUEUE,
         tag: Tag {
             cookie: geometry.cookie,

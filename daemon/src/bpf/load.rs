@@ -230,12 +230,6 @@ pub(super) fn name_mount(map: &mut Array<MapData, u32>, mount: DeviceNumber) -> 
     })
 }
 
-/// How many starts are kept: far more than requests are ever under way, since the kernel's LRU map
-/// sets aside 128 free elements for each CPU and evicts live ones when it runs short.
-fn starts_kept(cpus: u32) -> u32 {
-    cpus.saturating_mul(512).max(8192)
-}
-
 /// The running kernel's types, as aya takes them.
 pub(super) fn kernel_types() -> Result<Btf> {
     Btf::from_sys_fs().map_err(|error| {
@@ -270,7 +264,6 @@ pub(super) fn open_object(shared: Option<(&Sizes, &CacheSizes, &Geometry)>) -> R
     }
     let ebpf = loader
         .map_max_entries("STATS", cpus)
-        .map_max_entries("STARTS", starts_kept(cpus))
         .map_max_entries("CHANGES", changes::RING_BYTES)
         .load(OBJECT)
         .map_err(|error| unsupported(format!("cannot set up the maps: {error}"), CANNOT_LOAD))?;
@@ -279,7 +272,7 @@ pub(super) fn open_object(shared: Option<(&Sizes, &CacheSizes, &Geometry)>) -> R
 
 /// What the programs of the shared-memory transport know of the mount (ebpf/src/shm.rs).
 struct Constants {
-    words: [(&'static str, u32); 11],
+    words: [(&'static str, u32); 10],
     parks_address: u64,
 }
 
@@ -294,7 +287,6 @@ impl Constants {
                 ("SHM_QUEUES", geometry.queues),
                 ("SHM_DEPTH", geometry.depth),
                 ("SHM_CONSUMERS", geometry.consumers),
-                ("SHM_FUSE_FD", geometry.fuse_fd),
                 ("SHM_COOKIE", u32::from(geometry.cookie)),
                 ("SHM_PROCESS", std::process::id()),
                 ("SHM_HEAD_PAGES", sizes.head_pages()),

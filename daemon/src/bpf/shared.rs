@@ -46,6 +46,10 @@ const HUGE: usize = 2 << 20;
 /// the head before it.
 pub const PAYLOAD_STRIDE: usize = 2 * HUGE;
 
+const fn max(one: u32, other: u32) -> u32 {
+    if one > other { one } else { other }
+}
+
 /// How much memory of each kind a mount has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sizes {
@@ -57,7 +61,8 @@ pub struct Sizes {
     pub rings: u32,
     /// Consumers.
     pub consumers: u32,
-    /// Bytes of a payload in a map: a multiple of 4096, 4096 ..= `payload_len`.
+    /// Bytes of a payload in a map: a multiple of 4096, 0 ..= `payload_len`. 0 where the programs read no
+    /// names and write no attributes.
     pub head_len: usize,
     /// Bytes of a payload: a multiple of 4096, at most 2 MiB.
     pub payload_len: usize,
@@ -84,7 +89,8 @@ impl Sizes {
             ("LANES", self.queues * LANES_PER_QUEUE as u32),
             ("COUNTERS", self.queues),
             ("OPS", self.queues * Opcode::TABLE_LEN as u32),
-            ("PAYLOADS", self.slots() * self.head_pages()),
+            // A map has one element at least.
+            ("PAYLOADS", max(self.slots() * self.head_pages(), 1)),
         ]
     }
 
@@ -120,10 +126,14 @@ impl Sizes {
 }
 
 /// Where a map lies in the reservation.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Region {
+    /// Bytes from the beginning.
     offset: usize,
+    /// Bytes: whole pages.
     len: usize,
+    /// Elements of the map.
+    count: u32,
 }
 
 impl Region {
@@ -141,8 +151,9 @@ impl Region {
         let counts = sizes.elements();
         let mut offset = 0;
         std::array::from_fn(|index| {
-            let len = (element[index] * counts[index].1 as usize).next_multiple_of(PAGE);
-            let region = Self { offset, len };
+            let count = counts[index].1;
+            let len = (element[index] * count as usize).next_multiple_of(PAGE);
+            let region = Self { offset, len, count };
             offset += len;
             region
         })
@@ -155,6 +166,8 @@ pub struct Reservation {
     start: NonNull<c_void>,
     len: usize,
     sizes: Sizes,
+    /// [`Region::of`] these sizes.
+    regions: [Region; 7],
 }
 
 // SAFETY: the value owns addresses of the process, which any thread may unmap.
@@ -169,10 +182,11 @@ impl Reservation {
     ///
     /// What mmap(2) says.
     pub fn new(sizes: Sizes) -> Result<Self> {
-        debug_assert!(sizes.head_len >= PAGE && sizes.head_len <= sizes.payload_len);
+        debug_assert!(sizes.head_len.is_multiple_of(PAGE) && sizes.head_len <= sizes.payload_len);
         debug_assert!(sizes.payload_len - sizes.head_len <= HUGE);
+        let regions = Region::of(&sizes);
         // One huge page more, to begin the payloads at a boundary.
-        let len = payloads_offset(&sizes) + sizes.slots() as usize * PAYLOAD_STRIDE + HUGE;
+        let len = payloads_offset(&regions) + sizes.slots() as usize * PAYLOAD_STRIDE + HUGE;
         // SAFETY: a mapping at an address that the kernel chooses touches none that exists.
         let start = unsafe {
             mmap_anonymous(
@@ -184,12 +198,17 @@ impl Reservation {
         }
         .map_err(|errno| Error::system("cannot reserve addresses for the rings", errno))?;
         let start = NonNull::new(start).expect("mmap(2) does not choose address 0");
-        Ok(Self { start, len, sizes })
+        Ok(Self {
+            start,
+            len,
+            sizes,
+            regions,
+        })
     }
 
     /// The address that the first parking word will have.
     pub fn parks_address(&self) -> u64 {
-        self.at(Region::of(&self.sizes)[1].offset).addr().get() as u64
+        self.at(self.regions[1].offset).addr().get() as u64
     }
 
     /// Maps the maps, which are given by their names in the eBPF object, and the payloads' rest.
@@ -199,7 +218,7 @@ impl Reservation {
     /// What mmap(2) says.
     pub fn fill<'m>(self, map: impl Fn(&str) -> &'m MapData) -> Result<SharedMemory> {
         let names = self.sizes.elements();
-        for (region, (name, _)) in Region::of(&self.sizes).into_iter().zip(names) {
+        for (region, (name, _)) in self.regions.into_iter().zip(names) {
             self.map_over(region.offset, region.len, map(name).fd().as_fd(), 0)?;
         }
         let heads = map(names[7].0).fd().as_fd();
@@ -239,6 +258,9 @@ impl Reservation {
                 tracing::debug!(%errno, "no huge pages for the payloads");
             }
         }
+        if head_len == 0 {
+            return Ok(());
+        }
         self.map_over(
             self.payload_offset(slot),
             head_len,
@@ -267,7 +289,7 @@ impl Reservation {
 
     /// Where a payload begins: its rest lies at a boundary of huge pages.
     fn payload_offset(&self, slot: usize) -> usize {
-        let base = self.start.addr().get() + payloads_offset(&self.sizes);
+        let base = self.start.addr().get() + payloads_offset(&self.regions);
         let boundary = base.next_multiple_of(HUGE) + slot * PAYLOAD_STRIDE + HUGE;
         boundary - self.sizes.head_len - self.start.addr().get()
     }
@@ -280,8 +302,8 @@ impl Reservation {
 }
 
 /// Bytes of the reservation before the payloads.
-fn payloads_offset(sizes: &Sizes) -> usize {
-    let last = Region::of(sizes)[6];
+fn payloads_offset(regions: &[Region; 7]) -> usize {
+    let last = regions[6];
     last.offset + last.len
 }
 
@@ -345,11 +367,11 @@ impl SharedMemory {
     ///
     /// `T` is the type of that map's elements: made of atomics, and valid for any bytes.
     unsafe fn element<T>(&self, region: usize, index: u32) -> Option<&T> {
-        let (_, count) = self.0.sizes.elements()[region];
-        if index >= count {
+        let region = self.0.regions.get(region)?;
+        if index >= region.count {
             return None;
         }
-        let at = self.0.at(Region::of(&self.0.sizes)[region].offset);
+        let at = self.0.at(region.offset);
         // SAFETY: inside the region, which holds `count` elements of this type (`Region::of`).
         let element = unsafe { at.cast::<T>().add(index as usize) };
         // SAFETY: mapped by `fill` for as long as `self` lives; aligned, since regions begin at pages

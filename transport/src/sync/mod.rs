@@ -109,6 +109,8 @@ words! {
     RulesShown(AtomicU64: u64);
     /// Which process writes the rule book.
     RuleWriter(AtomicU64: u64);
+    /// Which request's start a place holds, by which nothing is ordered.
+    StartOwner(AtomicU64: u64);
     /// Whether the mount runs or closes. SP-SESSION.
     SessionWord(AtomicU32: u32);
 }
@@ -340,6 +342,26 @@ impl Tally {
     #[inline(always)]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+impl StartOwner {
+    /// Whose start it is; 0: nobody's.
+    #[inline(always)]
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Makes it `id`'s or nobody's, whose ever it was.
+    #[inline(always)]
+    pub fn set(&self, id: u64) {
+        self.0.store(id, Relaxed);
+    }
+
+    /// Makes it `id`'s if it is nobody's; whether it was.
+    #[inline(always)]
+    pub fn claim(&self, id: u64) -> bool {
+        self.0.compare_exchange(0, id, Relaxed, Relaxed).is_ok()
     }
 }
 

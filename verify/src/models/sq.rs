@@ -33,7 +33,6 @@ fn at_the_wrap() -> Arc<Shared> {
 }
 
 const COMMIT: Commit = Commit {
-    fuse_fd: 5,
     queue: QueueIndex(0),
     tag: Tag {
         cookie: 1,

@@ -36,7 +36,6 @@ pub fn submissions(bytes: &[u8]) {
             0 | 1 => {
                 unique += 2;
                 let commit = Commit {
-                    fuse_fd: 3,
                     queue: QueueIndex(0),
                     tag: tag(input.u32() as u16),
                 };

@@ -78,7 +78,6 @@ fn answer(slot: &Slot, taken: transport::slot::Taken<'_>, reply: Reply, unique: 
         slot: SlotIndex(2),
     };
     let commit = Commit {
-        fuse_fd: 3,
         queue: QueueIndex(1),
         tag,
     };

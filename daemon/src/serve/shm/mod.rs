@@ -44,7 +44,7 @@ use polled::PolledRing;
 use ring::ShmRing;
 use std::{
     convert::Infallible,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::AsFd,
     sync::{
         Arc,
         mpsc::{self, Sender},
@@ -77,16 +77,19 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     let engine = session.config().engine;
     let queues = uring::probe::possible_cpus()?;
     let payload_len = session.negotiated().max_payload();
-    let plan = sizing::plan(session.config(), u32::from(queues), payload_len)?;
+    let plan = sizing::plan(
+        session.config(),
+        session.noticed_device().is_some(),
+        u32::from(queues),
+        payload_len,
+    )?;
     let (sizes, depth) = (plan.sizes, plan.sizes.depth);
-    let fuse_fd = session.device().as_fd().as_raw_fd() as u32;
     let (mut programs, memory, geometry) =
         Programs::load_shared(sizes, plan.caches, |parks_address| Geometry {
             engine,
             queues: u32::from(queues),
             depth,
             consumers: u32::from(queues),
-            fuse_fd,
             cookie: std::process::id() as u16,
             parks_address,
         })?;
@@ -169,7 +172,8 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
         Engine::Worker => {
             for queue in (0..queues).map(QueueId) {
                 let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
-                let make = move || ShmRing::new(queue, memory, geometry);
+                let device = session.device().clone();
+                let make = move || ShmRing::new(queue, device.as_fd(), memory, geometry);
                 let live = queues_live.clone();
                 threads.push(start_queue(session, queue, &shared.memory, make, live)?);
             }
@@ -189,7 +193,10 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
             for queue in (0..queues).map(QueueId) {
                 let (memory, geometry) = (Arc::clone(&shared.memory), shared.geometry);
                 let registrar = registrar.clone();
-                let make = move || PolledRing::new(queue, memory, geometry, idle_ms, registrar);
+                let device = session.device().clone();
+                let make = move || {
+                    PolledRing::new(queue, device.as_fd(), memory, geometry, idle_ms, registrar)
+                };
                 let live = queues_live.clone();
                 threads.push(start_queue(session, queue, &shared.memory, make, live)?);
             }

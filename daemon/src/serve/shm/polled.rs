@@ -20,7 +20,7 @@ use crate::{
         ring::{Event, Ring},
     },
 };
-use std::{io, sync::Arc};
+use std::{io, os::fd::BorrowedFd, sync::Arc};
 use transport::{
     error::PushError,
     index::{LaneIndex, RingIndex},
@@ -44,7 +44,7 @@ pub struct PolledRing {
 }
 
 impl PolledRing {
-    /// The rings of `queue`, with a poll thread on the queue's CPU that sleeps after `idle_ms` without
+    /// The rings of `queue`, for commands to `device`, which is `/dev/fuse`, with a poll thread on the queue's CPU that sleeps after `idle_ms` without
     /// work. Only the calling thread may use them.
     ///
     /// # Errors
@@ -52,6 +52,7 @@ impl PolledRing {
     /// What io_uring_setup(2) says, with the remedy.
     pub fn new(
         queue: QueueId,
+        device: BorrowedFd<'_>,
         memory: Arc<SharedMemory>,
         geometry: Geometry,
         idle_ms: u32,
@@ -78,6 +79,9 @@ impl PolledRing {
         let (sqes, words) = addresses(RingIndex::DAEMON)?;
         // SAFETY: as above.
         let daemon = unsafe { Uring::polled(sqes, words, attached) }?;
+        for ring in [&program, &daemon] {
+            ring.register_device(device)?;
+        }
         registrar.add_of_this_thread();
         if let Err(error) = set_prompt(0) {
             tracing::debug!(%error, "a consumer has its turns as any thread has");

@@ -377,7 +377,7 @@ impl Queue {
         let buffers = Box::new(buffers);
         let address = std::ptr::from_ref(&*buffers) as u64;
         self.buffers.push(buffers);
-        Sqe::register(self.geometry.fuse_fd, address, self.index, self.tag(entry))
+        Sqe::register(address, self.index, self.tag(entry))
     }
 
     /// Answers a request and gives its entry back to the kernel. Some have no slot: their command is
@@ -391,7 +391,6 @@ impl Queue {
         let (entry, commit_id) = commit.into_parts();
         let tag = self.tag(entry);
         let commit = sq::Commit {
-            fuse_fd: self.geometry.fuse_fd,
             queue: self.index,
             tag,
         };

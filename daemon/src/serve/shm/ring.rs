@@ -18,7 +18,7 @@ use crate::{
 };
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
     sync::Arc,
 };
 use transport::{
@@ -40,12 +40,17 @@ pub struct ShmRing {
 }
 
 impl ShmRing {
-    /// The ring of `queue`. Only the calling thread may use it.
+    /// The ring of `queue`, for commands to `device`, which is `/dev/fuse`. Only the calling thread may use it.
     ///
     /// # Errors
     ///
     /// What io_uring_setup(2) says, with the remedy.
-    pub fn new(queue: QueueId, memory: Arc<SharedMemory>, geometry: Geometry) -> Result<Self> {
+    pub fn new(
+        queue: QueueId,
+        device: BorrowedFd<'_>,
+        memory: Arc<SharedMemory>,
+        geometry: Geometry,
+    ) -> Result<Self> {
         let queue = Queue::new(queue, memory, geometry)?;
         let element = queue.ring_element(RingIndex::PROGRAM);
         let (sqes, words) = queue
@@ -55,6 +60,7 @@ impl ShmRing {
         // SAFETY: a ring of the map, fresh and so zeroed, page-aligned by its type; the queue keeps it
         // mapped and is dropped after the ring.
         let uring = unsafe { Uring::for_one_thread(sqes, words) }?;
+        uring.register_device(device)?;
         Ok(Self {
             uring,
             queue,

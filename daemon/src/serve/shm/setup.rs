@@ -14,7 +14,7 @@ use crate::{
 use bytemuck::{Pod, Zeroable};
 use std::{
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 use transport::layout::{CQ_ENTRIES, SQ_ENTRIES};
 
@@ -27,6 +27,8 @@ const SETUP_SINGLE_ISSUER: u32 = 1 << 12;
 const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
 const SETUP_NO_MMAP: u32 = 1 << 14;
 const SETUP_NO_SQARRAY: u32 = 1 << 16;
+/// `IORING_REGISTER_FILES`.
+const REGISTER_FILES: libc::c_long = 2;
 const ENTER_GETEVENTS: u32 = 1 << 0;
 const ENTER_SQ_WAKEUP: u32 = 1 << 1;
 const ENTER_SQ_WAIT: u32 = 1 << 2;
@@ -192,6 +194,33 @@ impl Uring {
         // SAFETY: a descriptor that the kernel has just made for us.
         let ring = Self(unsafe { OwnedFd::from_raw_fd(fd as i32) });
         Ok(check_layout(&params).map(|()| ring))
+    }
+
+    /// Makes `device`, `/dev/fuse`, the first of the ring's files, as which every command names it
+    /// (protocol 5.1): no reference is counted for each. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// What io_uring_register(2) says.
+    pub fn register_device(&self, device: BorrowedFd<'_>) -> Result<()> {
+        let files = [device.as_raw_fd()];
+        // SAFETY: the kernel reads the array, of the length that is given, during the call.
+        let outcome = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                libc::c_long::from(self.0.as_raw_fd()),
+                REGISTER_FILES,
+                files.as_ptr(),
+                files.len() as libc::c_long,
+            )
+        };
+        match outcome {
+            0 => Ok(()),
+            _ => Err(Error::system(
+                "cannot register /dev/fuse with an io_uring",
+                io::Error::last_os_error(),
+            )),
+        }
     }
 
     /// Submits `to_submit` SQEs and waits until `min_complete` completions stand; returns how many

@@ -30,10 +30,21 @@ pub struct Plan {
 /// Sizes the memory of `queues` queues with payloads of `payload_len` bytes as `config` wants it.
 /// If that is more than the bound, the queues are less deep.
 ///
+/// `noticed` says whether changes below can be noticed: else the programs answer nothing from facts.
+/// Where they do not even refuse names, no payload has a head: they would have nothing to do with it.
+///
 /// # Errors
 ///
 /// [`Error::Refused`] if the bound does not even hold one slot per queue.
-pub fn plan(config: &Config, queues: u32, payload_len: usize) -> Result<Plan> {
+pub fn plan(config: &Config, noticed: bool, queues: u32, payload_len: usize) -> Result<Plan> {
+    let facts = match config.s1 && noticed {
+        true => config.s1_entries,
+        false => 0,
+    };
+    let caches = CacheSizes {
+        renews: facts > 0 && config.s6,
+        ..CacheSizes::new(facts, config.deny.len())
+    };
     let asked = Sizes {
         queues,
         depth: config.queue_depth.clamp(1, MAX_DEPTH) as u32,
@@ -42,13 +53,11 @@ pub fn plan(config: &Config, queues: u32, payload_len: usize) -> Result<Plan> {
             Engine::Kernel => 2,
         },
         consumers: queues,
-        head_len: config.head_len.min(payload_len),
+        head_len: match caches.sets + caches.denied_sets {
+            0 => 0,
+            _ => config.head_len.min(payload_len),
+        },
         payload_len,
-    };
-    let facts = if config.s1 { config.s1_entries } else { 0 };
-    let caches = CacheSizes {
-        renews: config.s1 && config.s6,
-        ..CacheSizes::new(facts, config.deny.len())
     };
     fit(asked, caches, config.memory_max)
 }
