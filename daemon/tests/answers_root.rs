@@ -12,6 +12,8 @@ mod answered;
 mod counted;
 #[path = "answers_root/counting.rs"]
 mod counting;
+#[path = "answers_root/endless.rs"]
+mod endless;
 #[path = "answers_root/large.rs"]
 mod large;
 #[path = "answers_root/mistakes.rs"]

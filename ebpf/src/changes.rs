@@ -5,7 +5,8 @@
 //! directory was marked, a file's size is set after its times). So a change *begins* there
 //! (`transport::generation`), and *ends* when the system call that makes it returns: until then
 //! no fact about the inode is made. A task that makes no system calls, or makes them for others (kernel
-//! threads, io_uring's workers), or is about to end, has no such end; its change is over at once.
+//! threads, io_uring's workers), or is about to end, has no such end; its change is over at once, and that
+//! names in a directory may still change is told apart (`generation::ENDLESS`).
 #![expect(
     unsafe_code,
     reason = "loads from the kernel's memory, which the verifier checks; the kernel's helpers"
@@ -49,6 +50,8 @@ static DISPLACED: HashMap<u32, Displaced> = HashMap::with_max_entries(8192, 0);
 #[unsafe(no_mangle)]
 static OFFSET_INODE_I_INO: FieldOffset = FieldOffset::UNSET;
 #[unsafe(no_mangle)]
+static OFFSET_INODE_I_MODE: FieldOffset = FieldOffset::UNSET;
+#[unsafe(no_mangle)]
 static OFFSET_INODE_I_SB: FieldOffset = FieldOffset::UNSET;
 #[unsafe(no_mangle)]
 static OFFSET_SUPER_BLOCK_S_DEV: FieldOffset = FieldOffset::UNSET;
@@ -57,6 +60,10 @@ static OFFSET_TASK_STRUCT_FLAGS: FieldOffset = FieldOffset::UNSET;
 
 /// `PF_EXITING`, `PF_IO_WORKER`, `PF_KTHREAD` (include/linux/sched.h).
 const WITHOUT_END: u32 = 0x4 | 0x10 | 0x0020_0000;
+
+/// `S_IFMT` and `S_IFDIR` (include/uapi/linux/stat.h).
+const FORMAT: u16 = 0o170_000;
+const DIRECTORY: u16 = 0o040_000;
 
 /// Inodes that one system call may be changing: a rename takes five.
 const AT_ONCE: usize = 14;
@@ -104,7 +111,17 @@ unsafe fn notice(inode: *const u8) {
         return;
     }
     // SAFETY: as above.
-    let number = unsafe { OFFSET_INODE_I_INO.load::<u64>(inode) };
+    let (number, mode) = unsafe {
+        let mode = OFFSET_INODE_I_MODE.load::<u16>(inode);
+        (OFFSET_INODE_I_INO.load::<u64>(inode), mode)
+    };
+    let move_at_once = |index| {
+        if mode & FORMAT == DIRECTORY {
+            generation::bump_without_end(&Generations, index);
+        } else {
+            generation::bump(&Generations, index);
+        }
+    };
     let index = generation::index_of(u64::from(device), number);
     let thread = bpf_get_current_pid_tgid();
     let own = (thread >> 32) as u32 == lower.process;
@@ -116,12 +133,12 @@ unsafe fn notice(inode: *const u8) {
                 count(|counters| counters.noticed.add(1));
             }
             Begun::Crowded => {
-                generation::bump(&Generations, index);
+                move_at_once(index);
                 count(|counters| counters.crowded.add(1));
             }
         }
     } else {
-        generation::bump(&Generations, index);
+        move_at_once(index);
         count(|counters| counters.noticed.add(1));
     }
     // Also if it has begun before: who writes to a mapping may make no system call for long.

@@ -9,7 +9,7 @@ use transport::{layout, memory::GenerationMemory, sync::GenerationWord};
 /// Mapped by the daemon too (`daemon/src/bpf/words.rs`).
 #[map]
 static GENERATIONS: Array<GenerationWord> =
-    Array::with_max_entries(layout::GENERATIONS as u32, BPF_F_MMAPABLE);
+    Array::with_max_entries(layout::GENERATION_WORDS as u32, BPF_F_MMAPABLE);
 
 /// A word.
 #[inline(always)]

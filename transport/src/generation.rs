@@ -2,6 +2,10 @@
 
 use crate::{layout::GENERATIONS, memory::GenerationMemory, sync::weakened};
 
+/// The word that moves, before the directory's own, with each change of names in a directory by somebody
+/// whose change has no end that is noticed (protocol 8.2).
+pub const ENDLESS: u32 = GENERATIONS as u32;
+
 /// A device number for [`index_of`], which the programs read from the kernel's super block in this form
 /// (`MKDEV`, include/linux/kdev_t.h).
 #[inline(always)]
@@ -81,6 +85,26 @@ pub fn bump(memory: &(impl GenerationMemory + ?Sized), index: u32) {
     if let Some(word) = memory.generation(index) {
         word.add(STEP);
     }
+}
+
+/// As [`bump`], where the names of a directory may change some time later, and the end will not be noticed:
+/// first [`ENDLESS`] moves. So who has a stamp of the directory that is valid after this, and asks for
+/// [`endless`] then, knows of it (SP-GEN).
+#[inline(always)]
+pub fn bump_without_end(memory: &(impl GenerationMemory + ?Sized), index: u32) {
+    if weakened!(EndlessLate) {
+        bump(memory, index);
+        return bump(memory, ENDLESS);
+    }
+    bump(memory, ENDLESS);
+    bump(memory, index);
+}
+
+/// What tells whether names in directories began to change without an end: to be asked for after the stamp
+/// of a directory was taken, and before its lock is.
+#[inline(always)]
+pub fn endless(memory: &(impl GenerationMemory + ?Sized)) -> Option<u64> {
+    memory.generation(ENDLESS).map(|word| word.now())
 }
 
 #[cfg(all(test, not(shmfuse_loom)))]

@@ -36,8 +36,10 @@ pub const CQ_ENTRIES: usize = if SMALL { 4 } else { 512 };
 
 /// Lanes per queue.
 pub const LANES_PER_QUEUE: usize = 2;
-/// Generation words of a mount.
+/// Generation words of a mount that inodes have.
 pub const GENERATIONS: usize = 1 << 16;
+/// Generation words of a mount: the last counts changes without an end (protocol 8.2).
+pub const GENERATION_WORDS: usize = GENERATIONS + 1;
 
 /// Words in a slot's header: `struct fuse_uring_req_header`, 288 bytes.
 pub const HEADER_WORDS: usize = 36;

@@ -84,6 +84,10 @@ mutants! {
     GenerationEndsEarly,
     /// Protocol 8.2: the generation does not move at a change made by somebody else.
     GenerationNoBump,
+    /// Protocol 8.2: the directory's generation moves before it is told that the change has no end.
+    EndlessLate,
+    /// Protocol 8.7: whether changes without an end began is asked before the stamp is taken.
+    EndlessAskedEarly,
     /// Protocol 8.1: a stamp is taken while a change is under way.
     GenerationStampUnderWay,
     /// Protocol 8.1: the stamp is taken after the look at the lower file system.

@@ -59,6 +59,8 @@ pub const MODELS: &[Model] = models! {
         "no answer is older than what somebody has seen by another way";
     "generation-mixed", Some(2), Some(3), generation::answers_are_of_the_moment,
         "with fills and changes at once an answer is of a moment of its request";
+    "generation-endless", None, None, generation::no_name_outlives_an_endless_change,
+        "a name that changes behind the generation is not taken for known, by who passed the lock before";
     "fact", None, None, fact::is_never_torn,
         "a fact that is rewritten while it is read is never torn";
     "fact-writers", Some(2), Some(3), fact::has_one_writer_at_a_time,
@@ -121,6 +123,8 @@ pub const KILLERS: &[(Mutant, &str)] = &[
     (Mutant::GenerationStampUnderWay, "generation-back"),
     (Mutant::GenerationStampLate, "generation"),
     (Mutant::GenerationUnchecked, "generation"),
+    (Mutant::EndlessLate, "generation-endless"),
+    (Mutant::EndlessAskedEarly, "generation-endless"),
     (Mutant::FactReadRelaxed, "fact"),
     (Mutant::FactWriteRelaxed, "fact"),
     (Mutant::FactNoRecheck, "fact"),

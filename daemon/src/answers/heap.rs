@@ -5,7 +5,7 @@ use crate::bpf::CacheSizes;
 use transport::{
     cache::CacheMemory,
     fact::Fact,
-    layout::{Blank, CacheCounters, GENERATIONS},
+    layout::{Blank, CacheCounters, GENERATION_WORDS},
     memory::GenerationMemory,
     sync::{GenerationWord, LookupWord},
     transform::{SharedTransform, TRANSFORMS},
@@ -29,7 +29,9 @@ impl HeapCaches {
         let [(_, facts), (_, denied), _] = sizes.elements();
         Self {
             sizes,
-            generations: (0..GENERATIONS).map(|_| GenerationWord::new(0)).collect(),
+            generations: (0..GENERATION_WORDS)
+                .map(|_| GenerationWord::new(0))
+                .collect(),
             facts: (0..facts).map(|_| Fact::blank()).collect(),
             denied: (0..denied).map(|_| Fact::blank()).collect(),
             lookups: (0..lookups).map(|_| LookupWord::new(0)).collect(),

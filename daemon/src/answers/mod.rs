@@ -87,6 +87,12 @@ impl Answers {
         Stamp::take(&*self.memory, index)
     }
 
+    /// How far changes of names went that have no end, to be asked for after a directory's stamp was taken
+    /// (docs/protocol.md, 8.7).
+    pub fn endless(&self) -> Option<u64> {
+        generation::endless(&*self.memory)
+    }
+
     /// Whether all `stamps` are of the inode `number`, and nothing that they depend on has changed
     /// since.
     pub fn has_held(&self, number: u64, stamps: &[Stamp]) -> bool {

@@ -35,6 +35,7 @@ pub(super) const MOUNT: &[Field] = &[
     ),
     field("OFFSET_IO_KIOCB_CQE_USER_DATA", "io_kiocb", "cqe.user_data"),
     field("OFFSET_INODE_I_INO", "inode", "i_ino"),
+    field("OFFSET_INODE_I_MODE", "inode", "i_mode"),
     field("OFFSET_INODE_I_SB", "inode", "i_sb"),
     field("OFFSET_SUPER_BLOCK_S_DEV", "super_block", "s_dev"),
     field("OFFSET_TASK_STRUCT_FLAGS", "task_struct", "flags"),

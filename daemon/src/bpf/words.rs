@@ -139,7 +139,7 @@ impl Generations {
     /// As [`SharedArray::new`].
     pub fn new(map: &MapData) -> Result<Self> {
         let words = SharedArray::new(map)?;
-        debug_assert_eq!(words.count() as usize, layout::GENERATIONS);
+        debug_assert_eq!(words.count() as usize, layout::GENERATION_WORDS);
         Ok(Self(words))
     }
 }

@@ -3,21 +3,28 @@
 //!
 //! | fact | depends on | besides |
 //! | --- | --- | --- |
-//! | a name in a directory, or that there is none | the directory | the directory's lock was free once, between stamp and look |
+//! | a name in a directory, or that there is none | the directory | no change of names that began without an end goes on |
 //! | attributes | the inode | |
 //! | an extended attribute, or their names | the inode | |
 //!
 //! *The directory's lock.* The lower file system says that a directory changes while it holds the
 //! directory's lock, and the name changes behind that, still under the lock (ext4 marks the directory
 //! in `ext4_delete_entry` and `ext4_add_entry`; `d_delete` and `d_instantiate` come later, fs/namei.c).
-//! A look without the lock may thus find the old name under the new generation. getdents(2) takes the
-//! lock: whatever had moved the generation before the stamp is over when it returns, and whatever
-//! begins afterwards moves the generation once more.
+//! A look without the lock may thus find the old name under the new generation. Where the change's end is
+//! noticed there is no stamp until then. Where it is not, the programs tell that such a change began
+//! somewhere, before they move the directory's generation: if none did since the directory's lock was free,
+//! none goes on. Else getdents(2) takes the lock: whatever had moved the generation before the stamp is over
+//! when it returns, and whatever begins afterwards moves the generation once more.
 
 use super::{Passthrough, attr, inode::Inode, lookup::Found};
 use crate::{answers::Answers, fuse::Errno};
 use rustix::fs::{OFlags, SeekFrom, Statx};
-use std::{ffi::CStr, mem::MaybeUninit, sync::Arc};
+use std::{
+    ffi::CStr,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
+};
 use transport::{
     cache::{ABSENT, ATTR_WORDS, Key, Kind, STATX_WORDS},
     generation::Stamp,
@@ -76,6 +83,38 @@ impl Passthrough {
         (out.dummy == inode.shown_by()).then_some(out.attr)
     }
 
+    /// What `name` in `parent` is by the fact about the name, and its attributes by a look at the inode,
+    /// which are made a fact; its lookup counted. `dir` is a descriptor of `parent`.
+    pub(super) fn find_by_name(
+        &self,
+        parent: &Inode,
+        dir: BorrowedFd<'_>,
+        name: &CStr,
+    ) -> Option<Found> {
+        let answers = self.answers_about(parent)?;
+        let key = key(Kind::Name, parent.nodeid(), name.to_bytes());
+        let [child, ..] = answers.recall::<4>(&key)?;
+        let inode = self.inodes.get(child).ok()?;
+        let stamps = self.stamps_of(&inode)?;
+        self.watch(&inode, Some(parent));
+        let stat = match inode.present_fd() {
+            Some(fd) => self.lower.stat_fd(fd.as_fd()),
+            None => self.lower.stat_name(dir, name),
+        };
+        let stat = stat.ok().filter(|stat| inode.matches(stat))?;
+        // What was asked by name is another's if the name is by now; what was found would have to have the
+        // same number, which moves the inode's generation.
+        if !self.has_held(&inode, stamps) {
+            return None;
+        }
+        let attr = self.attr(&inode, &stat);
+        self.fill_attr(answers, &inode, stamps, attr);
+        let is_same = |known: &Inode| known.nodeid() == child;
+        let inode = self.inodes.find(inode.identity(), is_same)?;
+        let basis = Basis::Stamped(stamps);
+        Some(Found { inode, attr, basis })
+    }
+
     /// What `name` in `parent` is by facts alone, its lookup counted; `None` if they do not tell, or tell
     /// that there is nothing.
     pub(super) fn find_in_facts(&self, parent: &Inode, name: &CStr) -> Option<Found> {
@@ -94,8 +133,15 @@ impl Passthrough {
     pub(super) fn stamps_of_names(&self, directory: &Arc<Inode>) -> Option<Stamps> {
         let answers = self.answers_about(directory)?;
         let stamp = answers.stamp(directory.number())?;
+        let endless = answers.endless()?;
+        if directory.has_passed(endless) {
+            return Some([stamp; 2]);
+        }
         match self.pass_lock(directory) {
-            Ok(()) => Some([stamp; 2]),
+            Ok(()) => {
+                directory.pass(endless);
+                Some([stamp; 2])
+            }
             Err(errno) => {
                 tracing::debug!(nodeid = directory.nodeid(), %errno, "names are not cached");
                 None

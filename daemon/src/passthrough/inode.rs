@@ -57,6 +57,8 @@ pub struct Inode {
     /// The word in which the kernel programs count its look-ups, packed, plus 1; 0 for none. Changed
     /// under the lock of its identity in the store.
     counted_in: AtomicU64,
+    /// See [`has_passed`](Self::has_passed), plus 1; 0 for never.
+    passed: AtomicU64,
     /// Whether its last open was for reading alone.
     pub(super) was_read: AtomicBool,
     /// The nodeid of the directory that it was found in last; 0: of none yet.
@@ -153,11 +155,24 @@ impl Inode {
             recorded: OnceLock::new(),
             fd: Mutex::new(fd),
             counted_in: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             was_read: AtomicBool::new(false),
             parent: AtomicU64::new(0),
             shown_by: AtomicU32::new(0),
             fd_used: AtomicBool::new(false),
         }
+    }
+
+    /// Whether this directory's lock was free once after changes without an end had gone as far as
+    /// `endless` (docs/protocol.md, 8.7). Who hears that it was looks at names later than that.
+    pub(super) fn has_passed(&self, endless: u64) -> bool {
+        self.passed.load(Ordering::Acquire) == endless.wrapping_add(1)
+    }
+
+    /// The directory's lock was taken and let go of after `endless` had been asked for.
+    pub(super) fn pass(&self, endless: u64) {
+        self.passed
+            .store(endless.wrapping_add(1), Ordering::Release);
     }
 
     /// The kernel's name of it; never used again for another inode.

@@ -55,8 +55,13 @@ impl Passthrough {
             LookupName::Entry(name) if let Some(errno) = self.denied(name) => return Err(errno),
             LookupName::Entry(name) => {
                 self.prefetch.looked_up(parent.nodeid());
-                let stamps = self.stamps_of_names(&parent);
-                self.find_and_cache(&parent, stamps, dir.as_fd(), name, Keep::Cached)
+                match self.find_by_name(&parent, dir.as_fd(), name) {
+                    Some(found) => Ok(found),
+                    None => {
+                        let stamps = self.stamps_of_names(&parent);
+                        self.find_and_cache(&parent, stamps, dir.as_fd(), name, Keep::Cached)
+                    }
+                }
             }
             LookupName::Itself => self.find_itself(&parent, dir.as_fd()),
             LookupName::Parent => self.find_parent(&parent, dir.as_fd()),

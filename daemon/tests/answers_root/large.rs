@@ -12,9 +12,9 @@ use std::{
 /// Files of each directory.
 const IN_ONE: u64 = 100;
 
-/// Lower calls that a miss may cost: a name is turned into a handle, that is opened, looked at before and
-/// after there is a stamp, and its directory opened and asked for the name's fact.
-const OF_A_MISS: u64 = 6;
+/// Lower calls that a miss may cost: a name is turned into a handle, and that is looked at, or opened and looked
+/// at; and a directory that is loaded ahead for it is opened and listed.
+const OF_A_MISS: u64 = 4;
 
 /// System calls by which the daemon asks the lower file system of names and attributes.
 const LOWER_CALLS: &str = "trace=statx,newfstatat,fstat,statfs,fstatfs,openat,openat2,open_by_handle_at,\

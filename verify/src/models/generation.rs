@@ -3,7 +3,7 @@
 use super::explore;
 use loom::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{
             AtomicU64,
             Ordering::{Acquire, Release},
@@ -13,8 +13,9 @@ use loom::{
 };
 use transport::{
     fact::{Fact, FactWriter},
-    generation::{Stamp, begin_change, bump, end_change},
+    generation::{ENDLESS, Stamp, begin_change, bump, bump_without_end, end_change, endless},
     layout::Blank,
+    memory::GenerationMemory,
     mutant::{Mutant, is_mutant},
     sync::GenerationWord,
 };
@@ -165,6 +166,66 @@ pub fn answers_are_of_the_moment(preemptions: Option<usize>) {
         filler.join().expect("the filler ends");
         if let Some(answer) = inode.cached() {
             assert_eq!(answer, 2, "stale at rest");
+        }
+    });
+}
+
+/// A directory: the words of its own generation and of [`ENDLESS`].
+struct Directory {
+    words: [GenerationWord; 2],
+    /// Its name, which is changed under its lock and looked at without.
+    name: AtomicU64,
+    lock: Mutex<()>,
+}
+
+impl GenerationMemory for Directory {
+    fn generation(&self, index: u32) -> Option<&GenerationWord> {
+        self.words.get(usize::from(index == ENDLESS))
+    }
+}
+
+impl Directory {
+    /// What was found and the stamp of it, as the daemon looks: the lock was passed when the changes without
+    /// an end had gone as far as `passed`.
+    fn look(&self, passed: u64) -> Option<(u64, Stamp)> {
+        let early = endless(self)?;
+        let stamp = Stamp::take(self, 0)?;
+        let now = if is_mutant(Mutant::EndlessAskedEarly) {
+            early
+        } else {
+            endless(self)?
+        };
+        if now != passed {
+            drop(self.lock.lock());
+        }
+        Some((self.name.load(Acquire), stamp))
+    }
+}
+
+/// A name changes under the directory's lock, behind the generation and without an end that is noticed,
+/// while somebody looks who has passed the lock before: what was found is right, or not true for long.
+pub fn no_name_outlives_an_endless_change(preemptions: Option<usize>) {
+    explore(preemptions, || {
+        let directory = Arc::new(Directory {
+            words: Blank::blank(),
+            name: AtomicU64::new(0),
+            lock: Mutex::new(()),
+        });
+        let passed = endless(&*directory).expect("the word is there");
+        let changer = {
+            let directory = directory.clone();
+            thread::spawn(move || {
+                let _held = directory.lock.lock();
+                bump_without_end(&*directory, 0);
+                directory.name.store(7, Release);
+            })
+        };
+        let found = directory.look(passed);
+        changer.join().expect("the changer ends");
+        if let Some((name, stamp)) = found
+            && stamp.is_valid(&*directory)
+        {
+            assert_eq!(name, 7, "an old name under a generation that holds");
         }
     });
 }
