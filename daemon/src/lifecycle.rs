@@ -167,8 +167,6 @@ struct Serving {
     ended: PipeReader,
     /// None if caches are not revoked.
     undertaker: Option<Undertaker>,
-    /// None if the name is taken; then `shmfuse umount` does not wait.
-    _presence: Option<presence::Presence>,
 }
 
 /// What ends a state.
@@ -252,8 +250,10 @@ impl Serving {
                 server.wait()
             })
             .map_err(|error| Error::system("cannot start a thread", error))?;
-        let presence = presence::announce(mounted.device())
-            .inspect_err(|error| tracing::warn!("shmfuse umount will not wait: {error}"));
+        match presence::announce(mounted.device()) {
+            Ok(presence) => session.while_served().hold(presence),
+            Err(error) => tracing::warn!("shmfuse umount will not wait: {error}"),
+        }
         Ok(Self {
             mounted,
             session,
@@ -262,7 +262,6 @@ impl Serving {
             waiter,
             ended,
             undertaker,
-            _presence: presence.ok(),
         })
     }
 

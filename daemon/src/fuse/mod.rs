@@ -21,6 +21,7 @@
 //! | [`interrupt`] | INTERRUPT: who is to be woken, and until when |
 //! | [`pipe`] | a pipe as splice(2) needs it |
 //! | [`counters`] | what happened that is not seen in replies |
+//! | [`while_served`] | what is held as long as a mount is served |
 //! | [`kick`] | waking a thread out of a system call |
 //!
 //! Unit tests drive a file system through `testing`, without a kernel.
@@ -47,6 +48,7 @@ pub mod slow;
 #[cfg(test)]
 pub mod testing;
 pub mod thread;
+pub mod while_served;
 
 pub use agreed::Agreed;
 pub use backing::{Backing, BackingId};

@@ -10,6 +10,7 @@ use super::{
     kick::KickHandle,
     lanes::Lanes,
     slow::{self, SlowKinds, Watch},
+    while_served::WhileServed,
 };
 use crate::{
     answers::AnswerMemory,
@@ -50,6 +51,7 @@ pub struct Session {
     counters: Counters,
     stopping: AtomicBool,
     destroyed: AtomicBool,
+    while_served: WhileServed,
 }
 
 impl Session {
@@ -101,6 +103,7 @@ impl Session {
             counters: Counters::default(),
             stopping: AtomicBool::new(false),
             destroyed: AtomicBool::new(false),
+            while_served: WhileServed::default(),
         })
     }
 
@@ -127,6 +130,11 @@ impl Session {
         } else {
             std::process::exit(1);
         }
+    }
+
+    /// What is given up when the first thread has served its last request, before anything is cleared away.
+    pub fn while_served(&self) -> &WhileServed {
+        &self.while_served
     }
 
     /// The channel that was mounted.

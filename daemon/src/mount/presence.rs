@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a daemon may take to end whose mount had the device number before.
 const TAKEOVER: Duration = Duration::from_secs(5);
 
-/// Held by the daemon while it serves.
+/// Held by the daemon while it serves, and given up as soon as it learns that its mount has ended: then the
+/// device number may be another mount's, and who looks for that one's daemon must not find this.
 #[derive(Debug)]
 pub struct Presence {
     _listener: UnixListener,

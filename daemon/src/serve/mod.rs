@@ -141,6 +141,7 @@ pub fn spawn<T>(
         };
         let stop = StopOnUnwind(&session);
         let outcome = serve(&session, &mut thread, made);
+        session.while_served().end();
         std::mem::forget(stop);
         if let Err(error) = &outcome {
             tracing::error!(%error, "a serving thread ends; the mount ends with it");
