@@ -125,8 +125,15 @@ fn a_file_that_ends_in_the_middle_is_read_to_its_end(variant: Variant) {
                 .unwrap();
             let mut read = blank();
             let len = file.read_at(&mut read.0, 0).unwrap();
-            assert_eq!(len, end, "in round {round}");
+            // The rest is read through the page cache, and the kernel goes by the first of those READs that
+            // comes back short, which need not be the first of the file (`fuse_read_update_size`,
+            // fs/fuse/file.c): it may show zeros behind the end, as long as it believes in a longer file.
+            assert!(len >= end, "{len} of {end} in round {round}");
             assert!(read.0[..end] == written.0[..end], "in round {round}");
+            assert!(
+                read.0[end..].iter().all(|&byte| byte == 0),
+                "in round {round}"
+            );
         });
     }
     drop(file);
