@@ -55,10 +55,10 @@ impl Place {
         let script = format!(
             "cd $T; {setting}
              {before} ./shmfuse mount -f lower mnt {options} 2>log & daemon=$!
-             until findmnt mnt >/dev/null && {before} ls mnt >/dev/null; do
-                 [ -e /proc/$daemon ] || {{ cat log; exit 1; }}; sleep 0.05
-             done
-             until umount mnt; do sleep 0.1; done; wait $daemon; cat log"
+             pause() {{ [ -e /proc/$daemon ] || {{ cat log; exit 1; }}; sleep 0.05; }}
+             until findmnt mnt >/dev/null && {before} ls mnt >/dev/null; do pause; done
+             # One that refuses late may have gone behind the look.
+             until umount mnt; do pause; done; wait $daemon; cat log"
         );
         let mut command = Command::new("unshare");
         command

@@ -28,7 +28,9 @@ pub fn sent(request: &Request) {
     let Some(stats) = this_cpu() else { return };
     stats.opcode(OpcodeSlot::of(request.opcode())).sent.add(1);
     let id = request.number();
-    let kept = STARTS.get(set_of(id)).is_some_and(|set| set.keep(id, now_ns()));
+    let kept = STARTS
+        .get(set_of(id))
+        .is_some_and(|set| set.keep(id, now_ns()));
     if !kept {
         stats.starts_dropped.add(1);
     }
