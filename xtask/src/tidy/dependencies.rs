@@ -1,7 +1,10 @@
 //! What the workspace and the kernel programs are made of besides their own source: where it is from, under which
 //! licence, and in how many versions. What cargo has on this machine says it; nothing is asked of a network.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use anyhow::Result;
 
@@ -111,19 +114,7 @@ fn licences(built: &Built) -> Vec<Finding> {
             strange.insert(name, licence);
         }
     }
-    let mut findings = unused("licence", SPARED_LICENCES, |name| {
-        strange.contains_key(name)
-    });
-    for (name, licence) in strange {
-        if SPARED_LICENCES.iter().all(|spared| spared.name != name) {
-            findings.push(finding(
-                "licence",
-                "Cargo.lock",
-                format!("{name}: {licence:?}"),
-            ));
-        }
-    }
-    findings
+    unspared("licence", SPARED_LICENCES, &strange)
 }
 
 fn versions(built: &Built) -> Vec<Finding> {
@@ -132,16 +123,19 @@ fn versions(built: &Built) -> Vec<Finding> {
         versions.entry(name).or_default().insert(version);
     }
     versions.retain(|_, versions| versions.len() > 1);
-    let mut findings = unused("versions", SPARED_VERSIONS, |name| {
-        versions.contains_key(name)
-    });
-    for (name, versions) in versions {
-        if SPARED_VERSIONS.iter().all(|spared| spared.name != name) {
-            findings.push(finding(
-                "versions",
-                "Cargo.lock",
-                format!("{name}: {versions:?}"),
-            ));
+    unspared("versions", SPARED_VERSIONS, &versions)
+}
+
+/// Crates with something strange about them that no row spares, and the rows that spare nothing.
+fn unspared<T: Debug>(
+    rule: &'static str,
+    rows: &[Spared],
+    strange: &BTreeMap<&str, T>,
+) -> Vec<Finding> {
+    let mut findings = unused(rule, rows, |name| strange.contains_key(name));
+    for (name, what) in strange {
+        if rows.iter().all(|spared| spared.name != *name) {
+            findings.push(finding(rule, "Cargo.lock", format!("{name}: {what:?}")));
         }
     }
     findings
