@@ -3,7 +3,11 @@
 
 use crate::common::{TestMount, Variant, wait_until};
 use nix::{errno::Errno, sys::signal::Signal};
-use std::{fs, path::Path, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
 
 /// What a mount that has ended says.
 const ENDED: [i32; 2] = [Errno::ENOTCONN as i32, Errno::ECONNABORTED as i32];
@@ -51,8 +55,8 @@ fn the_undertaker_has_what_aborts_and_goes_with_the_daemon(variant: Variant) {
     let mut mount = TestMount::new(variant);
     let pid = mount.the_daemon().pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let process = format!("/proc/{}", children.trim());
-    let process = Path::new(&process);
+    let process = undertaker(&children);
+    let process = process.as_path();
     let status = fs::read_to_string(process.join("status")).unwrap();
     for none in ["CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(none), "{none}: {status}");
@@ -68,6 +72,18 @@ fn the_undertaker_has_what_aborts_and_goes_with_the_daemon(variant: Variant) {
     });
     mount.finish();
     assert!(!process.exists());
+}
+
+/// The one of the `children` that is the undertaker: what asked the mount whether it answers may still be there.
+fn undertaker(children: &str) -> PathBuf {
+    let mut processes = children
+        .split_whitespace()
+        .map(|child| Path::new("/proc").join(child));
+    let is_undertaker = |process: &PathBuf| {
+        let words = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        words.split('\0').nth(1) == Some("undertaker")
+    };
+    processes.find(is_undertaker).expect("an undertaker")
 }
 
 /// What the descriptors of a process refer to.
