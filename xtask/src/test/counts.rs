@@ -11,6 +11,8 @@ pub struct Counts {
     pub failed: u64,
     /// Did not run.
     pub skipped: u64,
+    /// Of those that held: not at the first attempt.
+    pub flaky: u64,
 }
 
 impl Counts {
@@ -22,11 +24,12 @@ impl Counts {
     /// What a line of output tells, if it is the closing line of a runner: libtest's, nextest's, or a
     /// plain `N passed, N failed, N skipped`.
     pub fn in_line(line: &str) -> Option<Self> {
-        let line = line.trim();
+        // Within what nextest shows of a test that failed the line is indented, and was counted.
         if let Some(results) = line.strip_prefix("test result: ") {
             let (_, results) = results.split_once(". ")?;
             return Self::in_list(results.split(';'));
         }
+        let line = line.trim();
         if line.starts_with("Summary [") {
             let (_, results) = line.split_once(" run: ")?;
             return Self::in_list(results.split(','));
@@ -45,11 +48,19 @@ impl Counts {
         (parts().count() >= 2 && parts().all(plain)).then(|| Self::in_list(parts()))?
     }
 
-    /// From parts like `7 passed`, `2 passed (1 slow)`, `1 timed out`.
+    /// From parts like `7 passed`, `2 passed (1 slow)`, `9 passed (1 slow, 2 flaky)`, `1 timed out`.
     fn in_list<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut counts = Self::default();
         for part in parts {
-            let Some((number, outcome)) = part.trim().split_once(' ') else {
+            let part = part.trim().trim_end_matches(')');
+            if let Some((number, "flaky")) = part
+                .rsplit('(')
+                .next()
+                .and_then(|last| last.split_once(' '))
+            {
+                counts.flaky += number.parse::<u64>().unwrap_or(0);
+            }
+            let Some((number, outcome)) = part.split_once(' ') else {
                 continue;
             };
             let Ok(number) = number.parse::<u64>() else {
@@ -75,6 +86,7 @@ impl AddAssign for Counts {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
+        self.flaky += other.flaky;
     }
 }
 
@@ -87,6 +99,7 @@ mod tests {
             passed,
             failed,
             skipped,
+            flaky: 0,
         })
     }
 
@@ -117,8 +130,30 @@ mod tests {
     }
 
     #[test]
+    fn tests_that_held_at_the_second_attempt_are_counted() {
+        for (line, flaky) in [
+            (
+                "     Summary [   0.5s] 10 tests run: 10 passed (1 flaky), 2 skipped",
+                1,
+            ),
+            (
+                "     Summary [   0.5s] 10 tests run: 10 passed (1 slow, 2 flaky), 2 skipped",
+                2,
+            ),
+            (
+                "     Summary [   0.5s] 10 tests run: 10 passed (3 slow), 2 skipped",
+                0,
+            ),
+        ] {
+            let expected = counts(10, 0, 2).map(|counts| Counts { flaky, ..counts });
+            assert_eq!(Counts::in_line(line), expected, "{line}");
+        }
+    }
+
+    #[test]
     fn other_lines_tell_nothing() {
         for line in [
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 70 filtered out; finished in 0.72s",
             "",
             "running 7 tests",
             "7 passed",

@@ -26,6 +26,10 @@ use crate::{
 /// a test prints that passes (daemon/tests/common/skip.rs).
 const SKIP_LOG: &str = "SHMFUSE_SKIP_LOG";
 
+/// Names the file to which tests that waited in vain append a line each: such a test is never excused by a second
+/// attempt that holds (daemon/tests/common/watchdog.rs).
+const HANG_LOG: &str = "SHMFUSE_HANG_LOG";
+
 /// What came of a step.
 pub struct Outcome {
     /// Its tests; a step that is no test run is one test.
@@ -34,6 +38,8 @@ pub struct Outcome {
     pub took: Duration,
     /// What the table should say beside the numbers, often nothing.
     pub note: String,
+    /// The tests that held at the second attempt only.
+    pub flaky: Vec<String>,
 }
 
 impl Outcome {
@@ -45,6 +51,7 @@ impl Outcome {
             },
             took: Duration::ZERO,
             note,
+            flaky: Vec::new(),
         }
     }
 
@@ -56,6 +63,7 @@ impl Outcome {
             },
             took: Duration::ZERO,
             note: note.to_owned(),
+            flaky: Vec::new(),
         }
     }
 }
@@ -106,13 +114,17 @@ impl<'a> Runner<'a> {
         let mut counts = Counts::default();
         let skips = self.logs.join(step.name).with_extension("skipped");
         File::create(&skips).with_context(|| format!("cannot write {}", skips.display()))?;
+        let hangs = self.logs.join(step.name).with_extension("hung");
+        File::create(&hangs).with_context(|| format!("cannot write {}", hangs.display()))?;
         let mut command = self.command(&step.action);
-        command.env(SKIP_LOG, &skips);
+        command.env(SKIP_LOG, &skips).env(HANG_LOG, &hangs);
+        let mut flaky = Vec::new();
         let ended = process::watch(command, step.limit(), |line| {
             println!("{line}");
             // the log is a convenience: a full disk must not stop the tests
             let _ = writeln!(file, "{line}");
             counts += Counts::in_line(line).unwrap_or_default();
+            flaky.extend(flaky_test(line));
         })?;
         let skipped = fs::read_to_string(&skips)
             .with_context(|| format!("cannot read {}", skips.display()))?;
@@ -121,7 +133,18 @@ impl<'a> Runner<'a> {
             counts.passed = counts.passed.saturating_sub(1);
             counts.skipped += 1;
         }
-        Ok(judge(step, counts, ended))
+        let mut outcome = judge(step, counts, ended);
+        outcome.flaky = flaky;
+        let hung = fs::read_to_string(&hangs)
+            .with_context(|| format!("cannot read {}", hangs.display()))?;
+        for line in hung.lines() {
+            println!("{line}");
+        }
+        if !hung.is_empty() && outcome.counts.failed == 0 {
+            outcome.counts.failed = 1;
+            outcome.note = hung.lines().collect::<Vec<_>>().join("; ");
+        }
+        Ok(outcome)
     }
 
     fn command(&self, action: &Action) -> Command {
@@ -154,6 +177,9 @@ impl<'a> Runner<'a> {
                 if self.has_nextest {
                     // A process for each test; .config/nextest.toml says which have the machine to themselves.
                     let threads = format!("--test-threads={}", tests_at_once());
+                    // Beside others' mounts a test may fail for what those do to the machine. What holds at
+                    // the second attempt is named as flaky; what hung is not excused.
+                    command.args(["--retries", "1", "--flaky-result", "pass"]);
                     command.args(["--run-ignored", "ignored-only", &threads, "--"]);
                 } else {
                     command.args(["--", "--ignored", "--test-threads=1"]);
@@ -189,6 +215,15 @@ fn is_full_run() -> bool {
     scale.and_then(|text| text.parse().ok()) >= Some(FULL)
 }
 
+/// The test that a line of nextest's says held at a later attempt (`FLAKY 2/2 [  0.7s] (1/9) program test`).
+fn flaky_test(line: &str) -> Option<String> {
+    let (_, test) = line
+        .trim_start()
+        .strip_prefix("FLAKY ")?
+        .rsplit_once(") ")?;
+    Some(test.to_owned())
+}
+
 fn judge(step: &Step, mut counts: Counts, ended: Watched) -> Outcome {
     let mut notes = Vec::new();
     let code = ended.status.and_then(|status| status.code());
@@ -218,5 +253,6 @@ fn judge(step: &Step, mut counts: Counts, ended: Watched) -> Outcome {
         counts,
         took: ended.took,
         note: notes.join("; "),
+        flaky: Vec::new(),
     }
 }
