@@ -1,7 +1,7 @@
 //! What is answered, and what is not.
 
 use super::counted::{Counted, mounted};
-use crate::common::{LowerFs, MountBuilder, TestMount, Variant};
+use crate::common::{LowerFs, MountBuilder, TestMount, Variant, image::Image};
 use nix::{errno::Errno, sys::stat::lstat};
 use rustix::fs::{AtFlags, CWD, StatxFlags, XattrFlags};
 use std::{fs, path::Path, thread};
@@ -199,7 +199,13 @@ fn a_denied_name_is_refused_and_no_other(variant: Variant) {
 
 /// In the kernel engine what is answered never enters the daemon: it waits for nobody there.
 fn answers_do_not_wait_for_a_daemon_that_sleeps(variant: Variant) {
-    let mount = mounted(TestMount::builder(variant).args(&["--lower-delay", "10s:slow*"]));
+    // Changes of others on the same file system share generations with ours (protocol 8.1): one question would miss,
+    // and that one waits.
+    let image = Image::make("ext4");
+    let builder = TestMount::builder(variant).lower(&image.dir("lower"));
+    // A slot is free for who asks meanwhile, also if all who sleep were on its CPU.
+    let delay = ["--lower-delay", "10s:slow*", "--queue-depth", "32"];
+    let mount = mounted(builder.args(&delay));
     fs::write(mount.lower().join("file"), "x").unwrap();
     // Writing back gives the file its blocks, which is a change like any other.
     for path in [mount.lower().join("file"), mount.lower().to_owned()] {

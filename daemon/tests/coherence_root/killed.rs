@@ -34,7 +34,10 @@ fn a_daemon_that_is_killed_while_it_revokes_leaves_nobody_hanging(variant: Varia
     });
     mount.the_daemon().signal(Signal::SIGKILL);
     let error = waiting.join().unwrap().expect_err("no daemon");
-    assert!(ENDED.contains(&error.raw_os_error().unwrap()), "{error}");
+    let errno = error.raw_os_error().unwrap();
+    // EINTR if it was just being copied to the daemon: that ends where a page is missing (`__get_user_pages`, mm/gup.c).
+    let told = ENDED.contains(&errno) || errno == Errno::EINTR as i32;
+    assert!(told, "{error}");
     mount.the_daemon().wait();
     // What the kernel has been told it still believes.
     let error = fs::metadata(above.join("new")).expect_err("no daemon");

@@ -64,6 +64,21 @@ impl Daemon {
         }
     }
 
+    /// Stops it, and waits until it stands still: a thread that was woken by a request before it was stopped still
+    /// takes that request, however long it waits for a processor.
+    pub fn stop(&mut self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = format!("/proc/{}/task", self.pid());
+        wait_until("all threads of the daemon stand still", || {
+            let tasks = fs::read_dir(&tasks).expect("the daemon's threads");
+            tasks.flatten().all(|task| {
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                // io_uring's poll threads (iou-sqp-N) stop where they next look for work.
+                stat.is_empty() || stat.contains(") T") || stat.contains("(iou-")
+            })
+        });
+    }
+
     /// How it ended, if it has.
     pub fn poll(&mut self) -> Option<ExitStatus> {
         if self.ended.is_none() {

@@ -6,6 +6,7 @@
 //! | [`mount`] | a mounted temporary directory that cleans up after itself |
 //! | [`daemon`] | the daemon's process: its log, its descriptors, its end |
 //! | [`watchdog`] | what ends a test that hangs, and says where it hung |
+//! | [`evidence`] | what can be seen of a test that waits |
 //! | [`holdings`] | what a daemon holds of the kernel's BPF objects |
 //! | [`acl`] | lists of access, as the kernel stores them |
 //! | [`image`] | file systems made for a test |
@@ -28,6 +29,7 @@
 pub mod acl;
 pub mod child;
 pub mod daemon;
+pub mod evidence;
 pub mod holdings;
 pub mod identity;
 pub mod image;

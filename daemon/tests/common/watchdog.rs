@@ -13,7 +13,7 @@ use nix::{
 use std::{
     collections::BTreeSet,
     env,
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
     process,
@@ -24,6 +24,13 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+use super::evidence;
+
+/// A wait of this length is told of.
+const LONG: Duration = Duration::from_secs(60);
+/// A wait of this length has failed.
+const VAIN: Duration = Duration::from_secs(180);
 
 /// What the watchdog of any test of this process has to take down.
 #[derive(Debug)]
@@ -107,11 +114,8 @@ fn note_hang(what: &str) {
 fn give_up(test: &str, limit: Duration) -> ! {
     note_hang(&format!("{test} was not done after {} s", limit.as_secs()));
     eprintln!("WATCHDOG: {test} is not done after {} s", limit.as_secs());
-    eprint!("{}", waiting_tasks());
+    eprint!("{}", evidence_so_far());
     let wards = wards();
-    for log in &wards.logs {
-        eprintln!("--- {}\n{}", log.display(), super::daemon::log_tail(log));
-    }
     for mountpoint in &wards.mountpoints {
         take_down(mountpoint);
     }
@@ -127,51 +131,48 @@ pub fn take_down(mountpoint: &Path) {
     let _ = umount2(mountpoint, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW);
 }
 
-/// Where every task in uninterruptible sleep waits, and every task of the guarded daemons.
-pub fn waiting_tasks() -> String {
-    let daemons = wards().daemons.clone();
-    let mut text = String::new();
-    for pid in numbered("/proc") {
-        for tid in numbered(&format!("/proc/{pid}/task")) {
-            let read = |name| {
-                fs::read_to_string(format!("/proc/{pid}/task/{tid}/{name}")).unwrap_or_default()
-            };
-            let stat = read("stat");
-            let state = stat.rsplit(") ").next().unwrap_or_default();
-            if state.starts_with('D') || daemons.contains(&pid) {
-                text += &format!(
-                    "task {pid}/{tid} {} state {} system call {} in {}\n{}",
-                    read("comm").trim(),
-                    state.chars().next().unwrap_or('?'),
-                    read("syscall").split(' ').next().unwrap_or_default().trim(),
-                    read("wchan"),
-                    read("stack"),
-                );
-            }
-        }
-    }
-    text
-}
-
-fn numbered(dir: &str) -> Vec<i32> {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return Vec::new();
+/// What can be seen of what this test waits for ([`evidence`]).
+pub fn evidence_so_far() -> String {
+    // Not held while `shmfuse stat` runs: who waits beside us may have to name a daemon.
+    let (daemons, mountpoints, logs) = {
+        let wards = wards();
+        (
+            wards.daemons.clone(),
+            wards.mountpoints.clone(),
+            wards.logs.clone(),
+        )
     };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
+    evidence::all(&daemons, &mountpoints, &logs)
 }
 
-/// Waits until `holds` does; `what` names it if it never does.
+/// Waits until `holds` does. After a minute what can be seen is printed, and after three it is printed again and the
+/// test fails: a machine under load may be that slow, and what moves between the two is no hang.
+/// `what` names what never came.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     let mut pause = Duration::from_millis(1);
+    let mut told = false;
     while !holds() {
-        if start.elapsed() > Duration::from_secs(60) {
-            note_hang(&format!("waited a minute in vain until {what}"));
-            panic!("waited a minute in vain until {what}\n{}", waiting_tasks());
+        let waited = start.elapsed();
+        if waited > VAIN {
+            let seconds = waited.as_secs();
+            note_hang(&format!("waited {seconds} s in vain until {what}"));
+            panic!(
+                "waited {seconds} s in vain until {what}\n{}",
+                evidence_so_far()
+            );
+        }
+        if waited > LONG && !told {
+            told = true;
+            eprintln!(
+                "a minute has gone, and not yet {what}\n{}",
+                evidence_so_far()
+            );
         }
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    if told {
+        eprintln!("{what}, after {} s", start.elapsed().as_secs());
     }
 }

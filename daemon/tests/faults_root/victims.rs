@@ -25,8 +25,10 @@ const LISTED: usize = 20;
 const WRITTEN: usize = 9000;
 /// What may become of one request. EIO is the daemon's; the others are the kernel's: EINVAL and ENOENT
 /// for a reply whose header is not one (`fuse_uring_out_header_has_err`, fs/fuse/dev_uring.c), ECANCELED
-/// for a request whose ring has gone.
-const LOST: [i32; 4] = [
+/// for a request whose ring has gone, EINTR for one that was just being copied to a daemon that was killed
+/// (`__get_user_pages`, mm/gup.c).
+const LOST: [i32; 5] = [
+    nix::libc::EINTR,
     nix::libc::EIO,
     nix::libc::EINVAL,
     nix::libc::ENOENT,

@@ -2,7 +2,7 @@
 
 use crate::common::{
     TestMount, Variant, bash, child::Forked, load::Load, mount::is_fuse_mountpoint, wait_until,
-    watchdog::waiting_tasks,
+    watchdog::evidence_so_far,
 };
 use nix::sys::{
     signal::Signal,
@@ -69,7 +69,7 @@ fn a_killed_daemon_leaves_nobody_hanging_and_the_place_free(variant: Variant) {
     );
     drop(open);
     mount.unmount();
-    assert!(!is_fuse_mountpoint(mount.path()), "{}", waiting_tasks());
+    assert!(!is_fuse_mountpoint(mount.path()), "{}", evidence_so_far());
 
     let again = TestMount::builder(variant)
         .lower(mount.lower())

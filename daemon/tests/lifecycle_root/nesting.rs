@@ -4,7 +4,7 @@
 use crate::common::{
     TestMount, Variant,
     mount::temp_dir,
-    watchdog::{take_down, waiting_tasks},
+    watchdog::{evidence_so_far, take_down},
 };
 use std::{
     fs,
@@ -38,7 +38,7 @@ fn look_around(mount: &TestMount) {
     let start = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if start.elapsed() > PATIENCE {
-            let tasks = waiting_tasks();
+            let tasks = evidence_so_far();
             take_down(mount.path());
             let _ = child.kill();
             let _ = child.wait();

@@ -206,7 +206,7 @@ fn each_call_that_is_interrupted_ends(variant: Variant) {
 fn whoever_is_killed_while_the_daemon_stands_still_goes(variant: Variant) {
     let mut mount = TestMount::builder(variant).mount();
     let locks = prepare(&mount);
-    mount.the_daemon().signal(Signal::SIGSTOP);
+    mount.the_daemon().stop();
     let processes = start(&mount);
     thread::sleep(Duration::from_millis(100));
     for (_, process) in &processes {
