@@ -188,6 +188,10 @@ impl FileSystem for Delayed {
         self.inner.may_block(header, fixed)
     }
 
+    fn may_wait(&self, header: &InHeader, fixed: &[u8]) -> bool {
+        self.inner.may_wait(header, fixed)
+    }
+
     fn noticed_device(&self) -> Option<(u32, u32)> {
         self.inner.noticed_device()
     }

@@ -5,6 +5,8 @@
 #[macro_use]
 mod common;
 
+#[path = "data_root/appended.rs"]
+mod appended;
 #[path = "data_root/attributes.rs"]
 mod attributes;
 #[path = "data_root/kept.rs"]

@@ -66,6 +66,12 @@ pub trait FileSystem: Send + Sync + 'static {
     /// thread of a queue. `fixed` is the request's fixed part.
     fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool;
 
+    /// Whether this request may wait for another that has been sent: a short time at most, so that the
+    /// thread of its queue may serve it if no other is left.
+    fn may_wait(&self, _header: &InHeader, _fixed: &[u8]) -> bool {
+        false
+    }
+
     /// The device of the lower file system (major and minor number), if the kernel programs notice
     /// every change of an inode there: ext4 has the tracepoints for that.
     fn noticed_device(&self) -> Option<(u32, u32)> {

@@ -213,15 +213,15 @@ impl Session {
     }
 
     /// Whether this request is to be served by [`serve_blocking`](Self::serve_blocking): it may wait
-    /// for another application, or requests of its kind have taken long. Half of the threads are for
-    /// the first.
+    /// for another application, or for another request, or those of its kind have taken long. Half of
+    /// the threads are for the first.
     pub fn may_block(&self, header: &InHeader, fixed: &[u8]) -> bool {
         if is_of_session(header.opcode) {
             return false;
         }
-        let slow =
-            || self.slow.is_slow(header) && self.blocking.threads() < blocking::THREADS_MAX / 2;
-        self.fs.may_block(header, fixed) || slow()
+        let waits = || self.slow.is_slow(header) || self.fs.may_wait(header, fixed);
+        self.fs.may_block(header, fixed)
+            || waits() && self.blocking.threads() < blocking::THREADS_MAX / 2
     }
 
     /// To be called before a request is served on the thread of its queue.

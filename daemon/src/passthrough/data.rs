@@ -68,7 +68,11 @@ impl Passthrough {
             };
             let count = {
                 let caller = self.caller_about(exchange.header());
-                write_as_caller(thread, exchange, &caller, file, &request)?
+                let mut write = || write_as_caller(thread, exchange, &caller, file, &request);
+                match appends && !again {
+                    true => self.in_turn(&open, &request, write)?,
+                    false => write()?,
+                }
             };
             make_durable(&open, request.flags)?;
             count

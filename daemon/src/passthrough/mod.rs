@@ -21,6 +21,7 @@
 //! | `shown` | how inodes are shown: transformations on replies and requests |
 //! | `openless` | files without OPEN (`--no-open`) |
 //! | `open`, `data`, `extent`, `sync`, `locks`, `xattr`, `ioctl` | the requests on them |
+//! | `appends` | the order of direct writes that append |
 //! | `prefetch` | directories loaded before they are asked for |
 //! | [`metadata`], [`namespace`], [`directory`] | operations on attributes, names and listings |
 //! | [`open_directory`] | an open directory and the entries read ahead |
@@ -30,6 +31,7 @@
 //! | [`sys`] | system calls that neither nix nor rustix offers |
 
 mod again;
+mod appends;
 pub mod attr;
 pub mod backing_table;
 pub mod caller;
@@ -139,6 +141,7 @@ pub struct Passthrough {
     prefetch: prefetch::Prefetch,
     ledger: Option<Arc<Ledger>>,
     rules: OnceLock<Arc<Rules>>,
+    appends: appends::AppendTable,
 }
 
 impl Passthrough {
@@ -188,7 +191,7 @@ impl Passthrough {
             fds,
             directories: HandleTable::of(usize::MAX, first_generation),
             backing,
-            files: HandleTable::of(open_max(limit), first_generation),
+            files: HandleTable::of(open::open_max(limit), first_generation),
             modes: BackingTable::default(),
             locks: LockTable::default(),
             writers: privileges::Writers::default(),
@@ -199,6 +202,7 @@ impl Passthrough {
             prefetch: prefetch::Prefetch::default(),
             ledger: None,
             rules: OnceLock::new(),
+            appends: appends::AppendTable::default(),
         })
     }
 
@@ -356,6 +360,10 @@ impl FileSystem for Passthrough {
         header.opcode == Opcode::SETLKW
     }
 
+    fn may_wait(&self, header: &InHeader, fixed: &[u8]) -> bool {
+        self.waits_for_append(header, fixed)
+    }
+
     fn noticed_device(&self) -> Option<(u32, u32)> {
         self.told_device()
     }
@@ -413,16 +421,6 @@ impl FileSystem for Passthrough {
         self.directories.clear();
         self.inodes.clear();
     }
-}
-
-/// How many files may be open at a time in a process that may have `limit` descriptors: whoever
-/// opens more is refused (`EMFILE`), and the others can still look names up.
-fn open_max(limit: u64) -> usize {
-    /// Descriptors of the daemon itself, some 60 with the kernel programs and their maps, and for
-    /// requests under way.
-    const RESERVE_MIN: u64 = 80;
-    let reserve = (limit / 8).max(RESERVE_MIN);
-    usize::try_from(limit.saturating_sub(reserve)).unwrap_or(usize::MAX)
 }
 
 /// Whether the inodes of this directory's file system are known, and found again, by file handles.

@@ -262,3 +262,13 @@ impl Passthrough {
 fn creation_mode(request: &CreateIn) -> Mode {
     Mode::from_raw_mode(request.mode & 0o7777)
 }
+
+/// How many files may be open at a time in a process that may have `limit` descriptors: whoever
+/// opens more is refused (`EMFILE`), and the others can still look names up.
+pub(super) fn open_max(limit: u64) -> usize {
+    /// Descriptors of the daemon itself, some 60 with the kernel programs and their maps, and for
+    /// requests under way.
+    const RESERVE_MIN: u64 = 80;
+    let reserve = (limit / 8).max(RESERVE_MIN);
+    usize::try_from(limit.saturating_sub(reserve)).unwrap_or(usize::MAX)
+}
