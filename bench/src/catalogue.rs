@@ -3,9 +3,10 @@
 use crate::{
     ablation,
     capability::Capabilities,
+    comparison,
     peers::Peer,
     record::Left,
-    run::Group,
+    run::{Below, Group},
     variant::Variant,
     workload::{Start, Workload, command::Shell, disturbed::OnBusyCpus},
     workloads::{self, Amount},
@@ -19,6 +20,8 @@ pub enum Scale {
     Quick,
     /// The figures that count, in about 24 minutes.
     Full,
+    /// [`comparison`](crate::comparison): past goals, settings and libfuse, in about 20 minutes.
+    Comparison,
 }
 
 impl Scale {
@@ -26,14 +29,14 @@ impl Scale {
     pub fn repetitions(self) -> usize {
         match self {
             Self::Quick => 3,
-            Self::Full => 5,
+            Self::Full | Self::Comparison => 5,
         }
     }
 
     /// How many there are at most where intervals are wide.
     pub fn repetitions_at_most(self) -> usize {
         match self {
-            Self::Quick => self.repetitions(),
+            Self::Quick | Self::Comparison => self.repetitions(),
             Self::Full => 9,
         }
     }
@@ -41,7 +44,7 @@ impl Scale {
     /// How much time rounds that are not needed may fill up.
     pub fn aim(self) -> Duration {
         match self {
-            Self::Quick => Duration::ZERO,
+            Self::Quick | Self::Comparison => Duration::ZERO,
             Self::Full => Duration::from_secs(23 * 60),
         }
     }
@@ -51,6 +54,7 @@ impl Scale {
         match self {
             Self::Quick => 3.6,
             Self::Full => 38.0,
+            Self::Comparison => 22.0,
         }
     }
 
@@ -59,6 +63,7 @@ impl Scale {
         match self {
             Self::Quick => Duration::from_millis(50),
             Self::Full => Duration::from_millis(110),
+            Self::Comparison => Duration::from_millis(60),
         }
     }
 
@@ -66,7 +71,7 @@ impl Scale {
     pub fn amount(self) -> Amount {
         match self {
             Self::Quick => workloads::QUICK,
-            Self::Full => workloads::FULL,
+            Self::Full | Self::Comparison => workloads::FULL,
         }
     }
 }
@@ -90,6 +95,9 @@ impl Catalogue {
     pub fn groups(&self) -> (Vec<Group>, Vec<Left>) {
         let mut left = Vec::new();
         let peers = self.peers_here(&mut left);
+        if self.scale == Scale::Comparison {
+            return (comparison::groups(|names| self.ours(names), &peers), left);
+        }
         let amount = self.scale.amount();
         let full = self.scale == Scale::Full;
         let mut groups = Vec::new();
@@ -98,6 +106,7 @@ impl Catalogue {
                 groups.push(Group {
                     name: name.into(),
                     purpose: purpose.into(),
+                    below: Below::AsTold,
                     variants,
                     workloads: work,
                 });
@@ -274,6 +283,7 @@ impl Catalogue {
         vec![Group {
             name: "chosen".into(),
             purpose: "What was named on the command line.".into(),
+            below: Below::AsTold,
             variants,
             workloads,
         }]

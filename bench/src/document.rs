@@ -2,6 +2,7 @@
 
 use crate::{
     ablation::ALL_ON,
+    goals,
     record::Record,
     report::{notes, ratio, significant, write_verdicts},
     stats::{median, median_interval, paired, reach},
@@ -16,6 +17,11 @@ pub const BEGIN: &str = "<!-- results: begin (cargo xtask bench --document RUN) 
 /// The line behind them.
 pub const END: &str = "<!-- results: end -->";
 
+/// The line before what a run with `--comparison` says.
+const COMPARISON_BEGIN: &str = "<!-- comparison: begin (cargo xtask bench --document RUN) -->";
+/// The line behind it.
+const COMPARISON_END: &str = "<!-- comparison: end -->";
+
 /// A document with what lies between its marks replaced by the results of a run that is kept in
 /// `folder`.
 ///
@@ -23,17 +29,24 @@ pub const END: &str = "<!-- results: end -->";
 ///
 /// If the marks are not there.
 pub fn with_results(document: &str, record: &Record, folder: &str) -> Result<String> {
+    let (begin, end, results) = match goals::markdown(record) {
+        Some(goals) => {
+            let results = format!("{}\n{goals}", preface(record, folder));
+            (COMPARISON_BEGIN, COMPARISON_END, results)
+        }
+        None => (BEGIN, END, results(record, folder)),
+    };
     let (before, rest) = document
-        .split_once(BEGIN)
-        .with_context(|| format!("the document has no line {BEGIN:?}"))?;
+        .split_once(begin)
+        .with_context(|| format!("the document has no line {begin:?}"))?;
     let (_, after) = rest
-        .split_once(END)
-        .with_context(|| format!("the document has no line {END:?}"))?;
-    let results = results(record, folder);
-    Ok(format!("{before}{BEGIN}\n\n{results}\n{END}{after}"))
+        .split_once(end)
+        .with_context(|| format!("the document has no line {end:?}"))?;
+    Ok(format!("{before}{begin}\n\n{results}\n{end}{after}"))
 }
 
-fn results(record: &Record, folder: &str) -> String {
+/// What is to be known of a run before its tables.
+fn preface(record: &Record, folder: &str) -> String {
     let about = &record.about;
     let host = &about.host;
     let most = record.rows.iter().map(|row| row.repetition + 1).max();
@@ -55,6 +68,12 @@ fn results(record: &Record, folder: &str) -> String {
     for note in notes(record) {
         let _ = writeln!(text, "\n**{note}**");
     }
+    text
+}
+
+fn results(record: &Record, folder: &str) -> String {
+    let about = &record.about;
+    let mut text = preface(record, folder);
     text.push_str("\n### Verdicts\n\n");
     write_verdicts(&mut text, &verdicts(&record.rows, &about.peers));
     for group in &about.groups {

@@ -14,6 +14,7 @@
 //! | [`mounted`], [`watchdog`] | a variant in use, and how a hung one is ended |
 //! | [`workload`] | what is done in it |
 //! | [`workloads`], [`catalogue`] | which workloads and variants make up a run |
+//! | [`comparison`], [`goals`] | another run, beside every setting and libfuse; which goals it meets |
 //! | [`run`], `rounds`, `turn`, [`session`] | a plan; its rounds; a variant's turn; a run from plan to record |
 //! | [`reserve`] | memory that stays with the machine while a run lasts |
 //! | [`interrupt`] | being told to stop |
@@ -33,12 +34,14 @@
 pub mod ablation;
 pub mod capability;
 pub mod catalogue;
+pub mod comparison;
 pub mod copies;
 pub mod counting;
 pub mod cpu;
 pub mod diff;
 pub mod document;
 pub mod floor;
+pub mod goals;
 pub mod host;
 pub mod html;
 pub mod interrupt;

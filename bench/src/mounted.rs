@@ -1,11 +1,11 @@
 //! A variant that is mounted, and where it is.
 
-use crate::watchdog;
+use crate::{run::Below, session, watchdog};
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, umount2};
 use rustix::process::Pid;
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -26,6 +26,7 @@ pub struct Site {
     lower: PathBuf,
     mountpoints: TempDir,
     made: Cell<usize>,
+    in_memory: OnceCell<Box<Site>>,
 }
 
 impl Site {
@@ -47,7 +48,25 @@ impl Site {
             base,
             mountpoints: tempfile::tempdir().context("a directory for mountpoints")?,
             made: Cell::new(0),
+            in_memory: OnceCell::new(),
         })
+    }
+
+    /// The directories of groups that are to be there: these, or others that are made when first
+    /// asked for and removed with these.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of(&self, below: Below) -> Result<&Self> {
+        if below == Below::AsTold {
+            return Ok(self);
+        }
+        if let Some(site) = self.in_memory.get() {
+            return Ok(site);
+        }
+        let site = Self::new(&self.shmfuse, session::place("tmpfs")?)?;
+        Ok(self.in_memory.get_or_init(|| Box::new(site)))
     }
 
     /// The directory that all variants show.

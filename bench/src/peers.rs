@@ -9,6 +9,9 @@ use std::{env, path::Path};
 /// The peers that are compared with when no file is named.
 pub const USUAL: &str = include_str!("../peers/usual.toml");
 
+/// libfuse alone, for [`comparison`](crate::comparison).
+pub const LIBFUSE: &str = include_str!("../peers/libfuse.toml");
+
 /// A file of peers: `[[peer]]` tables.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -43,7 +43,7 @@ pub(crate) fn carry_out(plan: &Plan, site: &Site, step: &mut Step<'_>) -> Result
             let name = workload.name();
             step(&format!("{}: preparing {name}", group.name), Duration::ZERO)?;
             workload
-                .prepare(site.lower())
+                .prepare(site.of(group.below)?.lower())
                 .with_context(|| format!("preparing {name}"))?;
             outcome.spend("preparing", start.elapsed());
         }
@@ -77,7 +77,7 @@ pub(crate) fn carry_out(plan: &Plan, site: &Site, step: &mut Step<'_>) -> Result
             });
         }
         for workload in &table.workloads {
-            workload.clean(site.lower())?;
+            workload.clean(site.of(table.group.below)?.lower())?;
         }
         outcome.rows.extend(table.whole_rows());
     }
@@ -145,7 +145,8 @@ impl<'a> Run<'a> {
             // neighbour.
             let seat = (turn + number) % seats;
             let end = self.begin + self.plan.limit;
-            let turn = Turn::of(self.plan, self.site, &mut self.outcome, table, seat, round);
+            let site = self.site.of(table.group.below)?;
+            let turn = Turn::of(self.plan, site, &mut self.outcome, table, seat, round);
             if !turn.take(workloads, end, step)? {
                 table
                     .rows
@@ -290,6 +291,7 @@ mod tests {
     use super::*;
     use crate::{
         recorder::Recorder,
+        run::Below,
         workload::{Measure, Place},
     };
     use std::{cell::Cell, path::Path};
@@ -338,6 +340,7 @@ mod tests {
             groups: vec![Group {
                 name: "g".into(),
                 purpose: String::new(),
+                below: Below::AsTold,
                 variants: vec![Variant::native(), Variant::native().called("another")],
                 workloads: vec![said(true), said(false)],
             }],

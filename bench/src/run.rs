@@ -19,12 +19,24 @@ const UNTIMED: f64 = 0.5;
 /// How long it takes to ask for counts before and after a repetition.
 const COUNTING: Duration = Duration::from_millis(25);
 
+/// Where a group's lower directory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Below {
+    /// Where the run was told to have it.
+    #[default]
+    AsTold,
+    /// In memory, on tmpfs.
+    Memory,
+}
+
 /// Workloads crossed with variants, which are mounted in turn: one at a time.
 pub struct Group {
     /// Its name in tables: short, unique within a plan.
     pub name: String,
     /// What it is there to show, in a sentence.
     pub purpose: String,
+    /// On which lower directory.
+    pub below: Below,
     /// What to compare; the first is the baseline of ratios.
     pub variants: Vec<Variant>,
     /// What to do.

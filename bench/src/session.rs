@@ -222,6 +222,7 @@ pub fn place(name: &str) -> Result<&Path> {
 mod tests {
     use super::*;
     use crate::{
+        run::Below,
         variant::Variant,
         workload::{
             Start,
@@ -234,6 +235,7 @@ mod tests {
             groups: vec![Group {
                 name: "g".into(),
                 purpose: String::new(),
+                below: Below::AsTold,
                 variants,
                 workloads: vec![
                     Box::new(Attributes {

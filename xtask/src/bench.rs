@@ -65,7 +65,13 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         } else {
             workspace.root().join("bench/runs")
         };
-        words.extend(["--out".into(), parent.join(name_of_run()?).into()]);
+        let comparison = if told("--comparison") {
+            "-comparison"
+        } else {
+            ""
+        };
+        let name = name_of_run()? + comparison;
+        words.extend(["--out".into(), parent.join(name).into()]);
     }
     hand_over(workspace, &words)
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use shmfuse_bench::{
     capability::Capabilities,
     catalogue, report, reserve,
-    run::{Group, Plan},
+    run::{Below, Group, Plan},
     session,
     summary::summarize,
     variant::Variant,
@@ -53,6 +53,7 @@ pub fn demo(tree: &Path, build: Option<String>, shmfuse: Option<PathBuf>) -> Res
         groups: vec![Group {
             name: "demo".into(),
             purpose: "A tree of sources, mounted and worked in.".into(),
+            below: Below::AsTold,
             variants: names
                 .iter()
                 .filter_map(|name| Variant::parse(name, &capabilities).ok())

@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use shmfuse_bench::{
     capability::Capabilities,
     catalogue::{self, Catalogue, Scale},
+    goals,
     peers::{self, Peer},
     record::Left,
     report, reserve,
@@ -27,6 +28,11 @@ pub struct Choice {
     /// Less of everything: minutes instead of tens of minutes
     #[arg(long)]
     quick: bool,
+    /// Other work: sizes, jobs, page cache and O_DIRECT on ext4 and tmpfs, ten thousands of small
+    /// files, and stat beside a slow file; natively, with each fixed setting, by the choice itself
+    /// and with libfuse's passthrough_hp, and which goals are met
+    #[arg(long, conflicts_with = "quick")]
+    comparison: bool,
     /// Only this group, or workloads with this in their name; may be given again
     #[arg(long, value_name = "WORKLOAD")]
     only: Vec<String>,
@@ -86,6 +92,8 @@ enum Format {
     Markdown,
     /// The verdicts alone.
     Verdicts,
+    /// The goals of --comparison and what is beside what, for a document.
+    Comparison,
 }
 
 impl Choice {
@@ -116,6 +124,8 @@ impl Choice {
     fn scale(&self) -> Scale {
         if self.quick {
             Scale::Quick
+        } else if self.comparison {
+            Scale::Comparison
         } else {
             Scale::Full
         }
@@ -124,6 +134,7 @@ impl Choice {
     fn groups(&self, shmfuse: &Path) -> Result<(Vec<Group>, Vec<Left>)> {
         let peers = match &self.peers {
             _ if self.no_peers => Vec::new(),
+            None if self.comparison => Peer::parse(peers::LIBFUSE)?,
             None => Peer::parse(peers::USUAL)?,
             Some(file) => {
                 let text = fs::read_to_string(file).with_context(|| file.display().to_string())?;
@@ -161,7 +172,7 @@ impl Choice {
         let asked = |left: &Left| {
             groups
                 .iter()
-                .any(|group| ["peers", "work"].contains(&group.name.as_str()))
+                .any(|group| ["peers", "work"].contains(&group.name.as_str()) || self.comparison)
                 && !left.what.is_empty()
         };
         let left = left.into_iter().filter(asked).collect();
@@ -192,9 +203,10 @@ pub fn run(arguments: &RunArguments, shmfuse: Option<PathBuf>) -> Result<ExitCod
     match arguments.format {
         Format::Table => say(report::table(&results)),
         Format::Markdown => say(report::markdown(&record, &answers, &results)),
+        Format::Comparison => say(goals::markdown(&record).unwrap_or_default()),
         Format::Verdicts => (),
     }
-    if !matches!(arguments.format, Format::Markdown) && !answers.is_empty() {
+    if !matches!(arguments.format, Format::Markdown | Format::Comparison) && !answers.is_empty() {
         say(report::verdict_table(&answers));
     }
     if let Some(folder) = &arguments.out {

@@ -2,7 +2,7 @@
 
 use super::{
     Access, Direction, Measure, Place, Workload,
-    files::{forget_pages, pattern, places, prepare_file, settle_pages},
+    files::{forget_pages, pattern, prepare_file, settle_pages, shuffled},
     on_threads, size_name, threads_name,
 };
 use crate::recorder::Recorder;
@@ -100,18 +100,6 @@ impl Workload for Blocks {
     }
 }
 
-/// Each number below `count` once, in an order that is the same each time.
-fn shuffled(count: u64) -> impl Iterator<Item = u64> {
-    let mut order: Vec<u64> = (0..count).collect();
-    let mut random = places(u64::MAX);
-    // Fisher and Yates.
-    for last in (1..order.len()).rev() {
-        let other = random.next().unwrap_or_default() % (last as u64 + 1);
-        order.swap(last, other as usize);
-    }
-    order.into_iter()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,13 +119,5 @@ mod tests {
                 assert_eq!(figures.bytes, figures.operations << 14);
             }
         }
-    }
-
-    #[test]
-    fn an_order_has_each_number_once() {
-        let mut order: Vec<u64> = shuffled(100).collect();
-        assert_ne!(order, (0..100).collect::<Vec<_>>());
-        order.sort_unstable();
-        assert_eq!(order, (0..100).collect::<Vec<_>>());
     }
 }

@@ -122,6 +122,18 @@ pub fn places(blocks: u64) -> impl Iterator<Item = u64> {
     })
 }
 
+/// Each number below `count` once, in an order that is the same each time.
+pub fn shuffled(count: u64) -> impl Iterator<Item = u64> {
+    let mut order: Vec<u64> = (0..count).collect();
+    let mut random = places(u64::MAX);
+    // Fisher and Yates.
+    for last in (1..order.len()).rev() {
+        let other = random.next().unwrap_or_default() % (last as u64 + 1);
+        order.swap(last, other as usize);
+    }
+    order.into_iter()
+}
+
 /// Drops what the mount has cached of the file; the lower file's pages stay, on every variant: the
 /// way to the application is what is measured.
 ///
@@ -166,5 +178,13 @@ mod tests {
         let some = || places(10).take(100).collect::<Vec<_>>();
         assert_eq!(some(), some());
         assert!(some().iter().all(|&place| place < 10));
+    }
+
+    #[test]
+    fn an_order_has_each_number_once() {
+        let mut order: Vec<u64> = shuffled(100).collect();
+        assert_ne!(order, (0..100).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..100).collect::<Vec<_>>());
     }
 }

@@ -7,17 +7,23 @@
 //! | [`small`] | small files: opened and read, made and unlinked |
 //! | [`listing`] | directories: a large one, a tree |
 //! | [`blocks`] | payloads of one size, each request by itself |
+//! | [`cell`] | sizes, jobs, order, page cache or O_DIRECT, warm and cold: one of each |
+//! | [`batch`] | all of 10,000 small files, or of 20,000 that are made |
+//! | [`lanes`] | attributes while others read a file that is slow |
 //! | [`stream`] | a whole file from front to back, warm and cold |
 //! | [`fio`] | data by fio: block sizes, depths, O_DIRECT, mmap |
 //! | [`command`] | real programs: git, tar, find, a build, a database |
 //! | [`sources`] | the tree that they work on |
 //! | [`disturbed`] | any of them while something else keeps the CPUs busy |
 
+pub mod batch;
 pub mod blocks;
+pub mod cell;
 pub mod command;
 pub mod disturbed;
 pub mod files;
 pub mod fio;
+pub mod lanes;
 pub mod listing;
 pub mod names;
 pub mod small;
