@@ -14,6 +14,7 @@
 //! | [`fuse`] | the protocol between kernel and file system, whatever carries it |
 //! | [`lifecycle`] | start, serve, quiesce, stop |
 //! | [`log`] | where the log goes |
+//! | [`memory_file`] | memory that others may open and nobody can cut |
 //! | [`metrics`] | numbers for Prometheus |
 //! | [`mount`] | mounting and unmounting, by the kernel or by fusermount3; the mount table |
 //! | [`passthrough`] | the file system: every operation on the lower directory |
@@ -44,6 +45,7 @@ pub mod error;
 pub mod fuse;
 pub mod lifecycle;
 pub mod log;
+pub mod memory_file;
 pub mod metrics;
 pub mod mount;
 pub mod passthrough;

@@ -9,9 +9,11 @@
 
 #![expect(unsafe_code, reason = "shared memory as atomics")]
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    memory_file::memory_file,
+};
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::{
     collections::HashSet,
     os::fd::RawFd,
@@ -101,13 +103,11 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// What memfd_create(2) and mmap(2) say.
+    /// What [`memory_file`] and mmap(2) say.
     pub fn new() -> Result<Self> {
         let cannot = |error| Error::system("no memory for what outlives the daemon", error);
         let len = RECORDS * size_of::<Record>();
-        let memory = memfd_create("shmfuse-ledger", MemfdFlags::CLOEXEC)
-            .and_then(|fd| ftruncate(&fd, len as u64).map(|()| fd))
-            .map_err(|errno| cannot(errno.into()))?;
+        let memory = memory_file("shmfuse-ledger", len as u64).map_err(cannot)?;
         let memory = MmapOptions::new()
             .len(len)
             .map_raw(&std::fs::File::from(memory))

@@ -9,9 +9,9 @@ use super::{
 use crate::{
     bpf::words::SharedArray,
     error::{Error, Result},
+    memory_file::memory_file,
     transform::Rule,
 };
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
@@ -43,11 +43,10 @@ impl Book {
     ///
     /// # Errors
     ///
-    /// What memfd_create(2) and mmap(2) say.
+    /// What [`memory_file`] and mmap(2) say.
     pub fn in_file() -> Result<Self> {
-        let failed = |errno| Error::system("cannot make memory for the rules", errno);
-        let file = memfd_create(FILE_NAME, MemfdFlags::CLOEXEC).map_err(failed)?;
-        ftruncate(&file, size_of::<RuleBook>() as u64).map_err(failed)?;
+        let file = memory_file(FILE_NAME, size_of::<RuleBook>() as u64)
+            .map_err(|error| Error::system("cannot make memory for the rules", error))?;
         Ok(Self {
             memory: SharedArray::of_file(file.as_fd(), 1)?,
             _file: Some(file),
