@@ -27,6 +27,9 @@ use transport::wire::{InHeader, Opcode, WriteFlags, WriteIn};
 /// How long a request waits for one before it that may not exist. The kernel has sent the one before
 /// already, so this is the time in which a thread of the daemon takes it up.
 const GRACE: Duration = Duration::from_millis(100);
+/// In so many pieces it waits, and anew when something was appended: a daemon that was stopped, or
+/// that gets no processor, has not waited for as long as the clock says.
+const PIECES: u32 = 10;
 
 /// The [`Appends`] of inodes, by nodeid.
 #[derive(Default, Debug)]
@@ -233,25 +236,30 @@ impl Appends {
     ) -> Result<usize, Errno> {
         let mut state = self.lock();
         let end = part.offset.saturating_add(part.len);
-        let failed = loop {
-            match state.turn(part.offset, lower_end()?, self.request_max) {
-                Turn::Append => break None,
-                Turn::Fail(errno) => break Some(errno),
-                Turn::Wait => {}
+        let mut left = PIECES;
+        state.begin_to_wait(part.offset);
+        let turn = loop {
+            let turn = lower_end().map(|end| state.turn(part.offset, end, self.request_max));
+            match turn {
+                Ok(Turn::Wait) if left > 0 || !state.is_first_that_waits(part.offset) => {}
+                Ok(Turn::Wait) => break Ok(Turn::Append),
+                turn => break turn,
             }
-            state.begin_to_wait(part.offset);
             let (woken, waited) = self
                 .changed
-                .wait_timeout(state, self.grace)
+                .wait_timeout(state, self.grace / PIECES)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            let is_first = state.is_first_that_waits(part.offset);
-            state.end_to_wait(part.offset);
-            if waited.timed_out() && is_first {
-                break None;
-            }
+            left = match waited.timed_out() {
+                true => left.saturating_sub(1),
+                false => PIECES,
+            };
         };
-        let result = failed.map_or_else(append, Err);
+        state.end_to_wait(part.offset);
+        let result = match turn? {
+            Turn::Fail(errno) => Err(errno),
+            Turn::Append | Turn::Wait => append(),
+        };
         state.last = Some(Last {
             end,
             lower_end: lower_end()?,
