@@ -111,6 +111,14 @@ scribbles! {
         let by = chance.of(&[1, 3, -1, -512, -513, i32::MAX]);
         words.cq_head.scribble(moved(words.cq_tail.observe(), by));
     };
+    /// For so long that the kernel, too, reads it so when a thread waits.
+    the_head_of_a_cq_all_the_while: |maps, chance| {
+        let words = &maps.rings.get(chance.next()).words;
+        let by = chance.of(&[1, 3, i32::MAX]);
+        for _ in 0..20_000 {
+            words.cq_head.scribble(moved(words.cq_tail.observe(), by));
+        }
+    };
     the_marks_of_completions: |maps, chance| {
         let ring = maps.rings.get(chance.next());
         let at = ring.words.cq_tail.observe().0 as usize;
@@ -147,6 +155,7 @@ with_each_engine!([
     the_entries_of_a_lane,
     the_words_of_parks,
     the_head_of_a_cq,
+    the_head_of_a_cq_all_the_while,
     the_marks_of_completions,
     the_tags_of_completions,
 ]);

@@ -23,7 +23,7 @@ use transport::{
     consumer::{FromCq, FromLane, next_of_cq, next_of_lane},
     counters::OpCounters,
     cq::{CqReader, Engine},
-    error::PushError,
+    error::{Corrupt, PushError},
     index::{LaneIndex, QueueIndex, RingIndex, SlotIndex, Unique},
     lane::LaneConsumer,
     layout::{DaemonCounters, Ring},
@@ -82,7 +82,7 @@ pub struct Queue {
     #[expect(clippy::vec_box, reason = "their addresses must not change")]
     buffers: Vec<Box<[libc::iovec; 2]>>,
     /// A value in shared memory that no correct peer writes: the mount is to end (protocol 10.3).
-    corrupt: Option<transport::error::Corrupt>,
+    corrupt: Option<Corrupt>,
 }
 
 impl Queue {
@@ -251,12 +251,27 @@ impl Queue {
         let mut taken = Ok(());
         for ring in self.rings() {
             taken = taken.and_then(|()| self.take_from_cq(ring, events));
+            taken = taken.and_then(|()| self.check_head(ring));
         }
         for lane in LANES {
             taken = taken.and_then(|()| self.take_from_lane(lane, events));
         }
         // What was taken before is served; then the mount ends.
         self.corrupt = taken.err();
+    }
+
+    /// In the worker engine the head is the calling thread's alone: one that is ahead of the tail was moved by somebody
+    /// else, and the kernel would wait for completions up to there before it says that any has come.
+    fn check_head(&self, ring: RingIndex) -> Result<(), Corrupt> {
+        let words = &self.ring(ring).words;
+        // The tail only grows.
+        let head = words.cq_head.observe();
+        let tail = words.cq_tail.observe();
+        if self.geometry.engine == Engine::Worker && head.is_ahead_of(tail) {
+            let (tail, head) = (tail.0, head.0);
+            return Err(Corrupt::Positions { tail, head });
+        }
+        Ok(())
     }
 
     /// The request is the worker's from here on.
@@ -266,7 +281,7 @@ impl Queue {
         taken: Taken<'_>,
         ruling: Ruling,
         events: &mut Vec<Event>,
-    ) -> Result<(), transport::error::Corrupt> {
+    ) -> Result<(), Corrupt> {
         // What the header says is checked where it is served; here it only counts.
         let opcode = taken.header().map_or(Opcode(0), |header| header.opcode);
         let bytes = taken.payload_len(u32::MAX).map_or(0, u64::from);
@@ -276,7 +291,7 @@ impl Queue {
         let element = slot.element(self.index, self.geometry.depth);
         let unique = held.unique().get();
         if !self.memory.ledger().take(element, unique) {
-            return Err(transport::error::Corrupt::Answered(unique));
+            return Err(Corrupt::Answered(unique));
         }
         if let Some(place) = self.held.get_mut(usize::from(slot.0)) {
             *place = Some((held, opcode));
@@ -292,11 +307,7 @@ impl Queue {
         Ok(())
     }
 
-    fn take_from_cq(
-        &mut self,
-        ring: RingIndex,
-        events: &mut Vec<Event>,
-    ) -> Result<(), transport::error::Corrupt> {
+    fn take_from_cq(&mut self, ring: RingIndex, events: &mut Vec<Event>) -> Result<(), Corrupt> {
         let memory = Arc::clone(&self.memory);
         loop {
             let mut cq = CqReader::new(self.ring(ring));
@@ -339,11 +350,7 @@ impl Queue {
         }
     }
 
-    fn take_from_lane(
-        &mut self,
-        lane: LaneIndex,
-        events: &mut Vec<Event>,
-    ) -> Result<(), transport::error::Corrupt> {
+    fn take_from_lane(&mut self, lane: LaneIndex, events: &mut Vec<Event>) -> Result<(), Corrupt> {
         let memory = Arc::clone(&self.memory);
         let Some(lane) = memory.lane(lane.element(self.index)) else {
             return Ok(());
@@ -428,9 +435,9 @@ impl Queue {
 
 /// Whether what made a lane entry useless is that its slot claims to be answered: no program puts an
 /// answered request on a lane, so this one is lost.
-fn is_on_a_lane_and_answered(corrupt: transport::error::Corrupt) -> bool {
+fn is_on_a_lane_and_answered(corrupt: Corrupt) -> bool {
     match corrupt {
-        transport::error::Corrupt::SlotWord(word) => {
+        Corrupt::SlotWord(word) => {
             Ownership::from_word(word).is_ok_and(|owner| owner.state == State::Answered)
         }
         _ => false,

@@ -32,6 +32,21 @@ const REGISTER_FILES: libc::c_long = 2;
 const ENTER_GETEVENTS: u32 = 1 << 0;
 const ENTER_SQ_WAKEUP: u32 = 1 << 1;
 const ENTER_SQ_WAIT: u32 = 1 << 2;
+const ENTER_EXT_ARG: u32 = 1 << 3;
+
+/// `struct io_uring_getevents_arg` (include/uapi/linux/io_uring.h).
+#[repr(C)]
+struct WaitArg {
+    sigmask: u64,
+    sigmask_size: u32,
+    min_wait_us: u32,
+    /// The address of a `struct __kernel_timespec`, which is `timespec` where that has 64 bits a field.
+    time: u64,
+}
+
+/// How long a wait lasts in which nothing has come, in seconds. The kernel adds the head of the CQ to what it waits for
+/// (`io_cqring_wait`, io_uring/io_uring.c): a head that somebody has moved would make it wait for good.
+const WAIT_SECONDS: i64 = 1;
 
 /// `struct io_sqring_offsets`.
 #[repr(C)]
@@ -223,15 +238,46 @@ impl Uring {
         }
     }
 
-    /// Submits `to_submit` SQEs and waits until `min_complete` completions stand; returns how many
-    /// SQEs were taken.
+    /// Submits `to_submit` SQEs and waits until `min_complete` completions stand, or for [a while](WAIT_SECONDS);
+    /// returns how many SQEs were taken.
     ///
     /// # Errors
     ///
     /// What io_uring_enter(2) says.
     pub fn enter(&self, to_submit: u32, min_complete: u32) -> io::Result<u32> {
-        let flags = if min_complete > 0 { ENTER_GETEVENTS } else { 0 };
-        self.enter_with(to_submit, min_complete, flags)
+        if min_complete == 0 {
+            return self.enter_with(to_submit, 0, 0);
+        }
+        let time = libc::timespec {
+            tv_sec: WAIT_SECONDS,
+            tv_nsec: 0,
+        };
+        let arg = WaitArg {
+            sigmask: 0,
+            sigmask_size: 0,
+            min_wait_us: 0,
+            time: (&raw const time).addr() as u64,
+        };
+        // SAFETY: as in `enter_with`; the argument and the time it names live until the call has returned.
+        let taken = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_enter,
+                libc::c_long::from(self.0.as_raw_fd()),
+                libc::c_long::from(to_submit),
+                libc::c_long::from(min_complete),
+                libc::c_long::from(ENTER_GETEVENTS | ENTER_EXT_ARG),
+                &raw const arg,
+                size_of::<WaitArg>(),
+            )
+        };
+        u32::try_from(taken).or_else(|_| {
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                // Said only if no SQE was taken.
+                Some(libc::ETIME) => Ok(0),
+                _ => Err(error),
+            }
+        })
     }
 
     /// Wakes the poll thread of the ring.
