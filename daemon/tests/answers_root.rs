@@ -18,6 +18,8 @@ mod endless;
 mod large;
 #[path = "answers_root/mistakes.rs"]
 mod mistakes;
+#[path = "answers_root/places.rs"]
+mod places;
 #[path = "answers_root/self_test.rs"]
 mod self_test;
 #[path = "answers_root/two_sides.rs"]

@@ -22,7 +22,8 @@ use aya_ebpf::{
 use transport::{
     changes::{ChangeCounters, Lower, Report, is_wanted},
     generation, layout,
-    sync::{ClaimWord, InterestWord, Word32},
+    place::{AT_ONCE, Begun, PLACES, Place},
+    sync::InterestWord,
 };
 
 use crate::{generations::Generations, request::FieldOffset};
@@ -42,7 +43,7 @@ static CHANGES: RingBuf = RingBuf::with_byte_size(4096, 0);
 /// What the tasks are changing at the moment: each has the place that its number falls on. An array, because
 /// every system call of the machine looks here when it ends.
 #[map]
-static CHANGING: Array<Changing> = Array::with_max_entries(PLACES, 0);
+static CHANGING: Array<Place> = Array::with_max_entries(PLACES, 0);
 /// The same of tasks whose place another had. When it is full, changes are over at once.
 #[map]
 static DISPLACED: HashMap<u32, Displaced> = HashMap::with_max_entries(8192, 0);
@@ -64,19 +65,6 @@ const WITHOUT_END: u32 = 0x4 | 0x10 | 0x0020_0000;
 /// `S_IFMT` and `S_IFDIR` (include/uapi/linux/stat.h).
 const FORMAT: u16 = 0o170_000;
 const DIRECTORY: u16 = 0o040_000;
-
-/// Inodes that one system call may be changing: a rename takes five.
-const AT_ONCE: usize = 14;
-/// A power of two.
-const PLACES: u32 = 8192;
-
-/// The indices of what a task is changing, in a cache line.
-#[repr(C, align(64))]
-struct Changing {
-    owner: ClaimWord,
-    len: Word32,
-    indices: [Word32; AT_ONCE],
-}
 
 /// The indices of what a task is changing that has no place.
 #[repr(C)]
@@ -132,7 +120,7 @@ unsafe fn notice(inode: *const u8) {
                 generation::begin_change(&Generations, index);
                 count(|counters| counters.noticed.add(1));
             }
-            Begun::Crowded => {
+            Begun::Crowded | Begun::Taken => {
                 move_at_once(index);
                 count(|counters| counters.crowded.add(1));
             }
@@ -152,17 +140,8 @@ unsafe fn notice(inode: *const u8) {
 pub fn end() {
     let thread = bpf_get_current_pid_tgid();
     let key = thread as u32;
-    if let Some(changing) = CHANGING.get(key & (PLACES - 1))
-        && changing.owner.is_of(key)
-        && key != 0
-    {
-        let len = changing.len.get() as usize;
-        for (at, index) in changing.indices.iter().enumerate() {
-            if at < len {
-                end_one(thread, index.get());
-            }
-        }
-        changing.owner.release();
+    if let Some(place) = CHANGING.get(key & (PLACES - 1)) {
+        place.end(key, |index| end_one(thread, index));
     }
     let displaced = |counters: &ChangeCounters| counters.displaced.get() != 0;
     if CHANGE_COUNTERS.get(0).is_some_and(displaced) {
@@ -197,39 +176,12 @@ fn end_one(thread: u64, index: u32) {
     }
 }
 
-/// How a change of the calling task began.
-enum Begun {
-    /// It is open until [`end`].
-    Now,
-    /// It has begun before.
-    Again,
-    /// There is no room to remember it.
-    Crowded,
-}
-
 #[inline(always)]
 fn begin(key: u32, index: u32) -> Begun {
-    let Some(changing) = CHANGING.get(key & (PLACES - 1)) else {
-        return Begun::Crowded;
-    };
-    if !changing.owner.is_of(key) {
-        if !changing.owner.claim(key) {
-            return begin_displaced(key, index);
-        }
-        changing.len.set(0);
-    }
-    let len = changing.len.get() as usize;
-    let mut open = changing.indices.iter().take(len);
-    if open.any(|known| known.get() == index) {
-        return Begun::Again;
-    }
-    match changing.indices.get(len) {
-        Some(place) => {
-            place.set(index);
-            changing.len.set(len as u32 + 1);
-            Begun::Now
-        }
-        None => Begun::Crowded,
+    let place = CHANGING.get(key & (PLACES - 1));
+    match place.map_or(Begun::Crowded, |place| place.begin(key, index)) {
+        Begun::Taken => begin_displaced(key, index),
+        begun => begun,
     }
 }
 

@@ -32,6 +32,7 @@
 //! | [`park`] | sleeping without losing a wake-up |
 //! | [`program`] | the program's side, whole |
 //! | [`changes`] | reports of changes that others make below the mount |
+//! | [`place`] | what a task is changing until its system call ends |
 //! | [`consumer`] | the daemon's side, whole |
 //! | [`restart`] | taking over from a consumer that has ended |
 //! | [`session`] | running or closing |
@@ -71,6 +72,7 @@ pub mod memory;
 pub mod mutant;
 pub mod ownership;
 pub mod park;
+pub mod place;
 pub mod program;
 pub mod renewal;
 pub mod restart;

@@ -138,6 +138,12 @@ mutants! {
     InterestLookedEarly,
     /// SP-INTEREST: what was revoked is looked at again without arming the word.
     InterestNotAgain,
+    /// SP-CLAIM: a task takes a place without looking whether another has it.
+    ClaimUnchecked,
+    /// SP-CLAIM: a task takes a place relaxed.
+    ClaimTakeRelaxed,
+    /// SP-CLAIM: a task gives its place back relaxed.
+    ClaimReleaseRelaxed,
     /// SP-RULES: a table of rules is put into force with a relaxed store.
     RulesPublishRelaxed,
     /// SP-RULES: which table is in force is read relaxed.

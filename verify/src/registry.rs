@@ -1,8 +1,8 @@
 //! Every model with its bound, and every mutant with the model that must fail.
 
 use crate::models::{
-    cq, fact, generation, interest, lane, lookups, park, restart, rules, session, slot, sq, stats,
-    worker,
+    cq, fact, generation, interest, lane, lookups, park, place, restart, rules, session, slot, sq,
+    stats, worker,
 };
 use transport::mutant::Mutant;
 
@@ -69,6 +69,8 @@ pub const MODELS: &[Model] = models! {
         "what the kernel is told while the inode changes is right, or its revocation comes";
     "interest-again", None, None, interest::is_revoked_again,
         "what is told again after a revocation is right, or revoked again; each is reported once";
+    "place", None, None, place::holds_what_one_task_has_begun,
+        "what a task is changing ends with its own system call, whoever shares its place";
     "rules", None, None, rules::are_of_one_table,
         "who judges while rules are replaced twice goes by one table, or knows that it does not";
     "lookups", None, None, lookups::never_answers_with_a_dead_inode,
@@ -143,6 +145,9 @@ pub const KILLERS: &[(Mutant, &str)] = &[
     (Mutant::InterestTakenEarly, "interest"),
     (Mutant::InterestLookedEarly, "interest"),
     (Mutant::InterestNotAgain, "interest-again"),
+    (Mutant::ClaimUnchecked, "place"),
+    (Mutant::ClaimTakeRelaxed, "place"),
+    (Mutant::ClaimReleaseRelaxed, "place"),
     (Mutant::RulesPublishRelaxed, "rules"),
     (Mutant::RulesBeginRelaxed, "rules"),
     (Mutant::RulesReadRelaxed, "rules"),

@@ -5,8 +5,10 @@ use super::counted::{Counted, mounted};
 use crate::common::{TestMount, Variant, bash, scale};
 use io_uring::{IoUring, opcode, types};
 use nix::{errno::Errno, fcntl::AT_FDCWD, sys::stat::lstat};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use std::{
     ffi::CString,
+    fs::File,
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -14,7 +16,16 @@ use std::{
 };
 
 /// Renames at scale 1.
-const TURNS: usize = 400;
+const TURNS: usize = 60;
+
+/// Has every change of names in a directory wait for the disk, after the directory was marked and before the
+/// names change in the kernel's memory (`ext4_rename`, fs/ext4/namei.c; `jbd2_journal_stop`; `d_move`): long
+/// enough for whoever does not wait for the directory's lock to see the old names under the new generation.
+fn wait_for_the_disk(directory: &Path) {
+    let directory = File::open(directory).expect("the directory");
+    let flags = ioctl_getflags(&directory).expect("its flags");
+    ioctl_setflags(&directory, flags | IFlags::DIRSYNC).expect("a flag of ext4");
+}
 
 /// Renames by a worker of `ring`; the rename has returned when this does.
 fn rename(ring: &mut IoUring, from: &Path, to: &Path) {
@@ -43,6 +54,9 @@ impl Drop for Over<'_> {
 fn what_a_worker_renames_is_seen_at_once(variant: Variant) {
     let mount = mounted(TestMount::builder(variant));
     bash(mount.lower(), "mkdir d e; touch d/one e/other");
+    for directory in ["d", "e"] {
+        wait_for_the_disk(&mount.lower().join(directory));
+    }
     let seen = ["d/one", "e/two"].map(|name| mount.path().join(name));
     let below = ["d/one", "e/two"].map(|name| mount.lower().join(name));
     let over = AtomicBool::new(false);

@@ -7,6 +7,7 @@ pub mod interest;
 pub mod lane;
 pub mod lookups;
 pub mod park;
+pub mod place;
 pub mod restart;
 pub mod rules;
 pub mod session;
