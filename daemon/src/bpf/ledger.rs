@@ -54,6 +54,12 @@ impl Ledger {
         }
     }
 
+    /// How many requests the daemon has.
+    pub fn held(&self) -> usize {
+        let held = |entry: &&Entry| entry.held.load(Ordering::Acquire) != 0;
+        self.0.iter().filter(held).count()
+    }
+
     /// What the daemon knows of the request `unique` in a slot.
     pub fn knows(&self, element: u32, unique: u64) -> Known {
         let Some(entry) = self.0.get(element as usize) else {
@@ -78,9 +84,12 @@ mod tests {
     fn a_request_is_held_from_its_take_to_its_answer() {
         let ledger = Ledger::new(2);
         assert_eq!(ledger.knows(1, 6), Known::Not);
+        assert_eq!(ledger.held(), 0);
         assert!(ledger.take(1, 6));
+        assert_eq!(ledger.held(), 1);
         assert_eq!(ledger.knows(1, 6), Known::Held);
         ledger.answer(1);
+        assert_eq!(ledger.held(), 0);
         assert_eq!(ledger.knows(1, 6), Known::Answered);
         assert_eq!(ledger.knows(1, 8), Known::Not);
         assert_eq!(ledger.knows(0, 6), Known::Not);

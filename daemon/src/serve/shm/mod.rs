@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`setup`] | an io_uring in memory of ours (unsafe) |
+//! | [`backlog`] | whether requests may be waiting for a poll thread |
 //! | [`guard`] | looking for requests that got lost |
 //! | [`sizing`] | how much memory a mount gets |
 //! | [`probe`] | whether kernel and user can have it |
@@ -15,6 +16,7 @@
 //! Everything else, from the worker's loop to the pool for requests that block, is the uring
 //! transport's own.
 
+pub mod backlog;
 pub mod guard;
 pub mod parked;
 pub mod poll_threads;
@@ -39,6 +41,7 @@ use crate::{
     mount::table::MountTable,
     stat::UNTIL_REVOKED,
 };
+use backlog::Backlog;
 use poll_threads::Keeper;
 use polled::PolledRing;
 use ring::ShmRing;
@@ -132,7 +135,8 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
     let control = shared.memory.control().expect("the map has one element");
     control.ahead.set(ahead as u64);
     let mount = MountTable::read()?;
-    if let Some(mount) = mount.top(&session.config().mountpoint) {
+    let mount = mount.top(&session.config().mountpoint);
+    if let Some(mount) = mount {
         programs.watch(mount.device)?;
         describe(session, &shared, &sizes, mount.device.minor);
     }
@@ -179,7 +183,9 @@ pub fn start(session: &Arc<Session>) -> Result<Vec<ServerThread>> {
             }
         }
         Engine::Kernel => {
-            let (registrar, keeper) = Keeper::new();
+            let device_minor = mount.map(|mount| mount.device.minor);
+            let backlog = Backlog::new(Arc::clone(&shared.memory), device_minor);
+            let (registrar, keeper) = Keeper::new(backlog);
             threads.push(spawn(
                 session,
                 "shmfuse-pace".into(),

@@ -5,8 +5,10 @@
 //! 0005-worker-scheduling.md). On a busy CPU it would hardly run at all, so one thread per mount looks
 //! after the poll threads (docs/decisions/0024-poll-thread-scheduling.md):
 //!
-//! - One that could run and did not from one look to the next is an ordinary thread for [`CROWD`], with
-//!   short turns. Then it is tried again.
+//! - One that could run and did not from one look to the next, while a request may be waiting for it
+//!   ([`Backlog`]), is an ordinary thread for [`CROWD`], with short turns. Then it is tried again. One that
+//!   nobody needs is left as it is: it polls in vain, and as an ordinary thread it would keep the
+//!   CPU from those that it has just woken, for up to a tick.
 //! - One that has had nothing to do for [`QUIET`] is an ordinary thread, and is looked at rarely: the
 //!   first request after a pause waits for nobody's look.
 //!
@@ -16,6 +18,7 @@
 //! kernel's clock, 8 ms at 250 Hz, after each request, and would keep the CPU from the very threads that
 //! they have woken.
 
+use super::backlog::Backlog;
 use crate::serve::uring::pace::{
     self, may_leave_sched_idle, set_before_ordinary, set_policy, set_prompt,
 };
@@ -32,8 +35,9 @@ const LOOK_PERIOD: Duration = Duration::from_millis(1);
 const CROWD: Duration = Duration::from_secs(1);
 /// A poll thread without work for this long is not in use.
 const QUIET: Duration = Duration::from_millis(100);
-/// Time between two looks at one that is not in use.
-const QUIET_PERIOD: Duration = Duration::from_millis(100);
+/// Time between two looks at one that is not in use: so long a thread that is used again remains an
+/// ordinary one.
+const QUIET_PERIOD: Duration = Duration::from_millis(10);
 /// Time between two looks for a poll thread that has not run yet.
 const SEEK_PERIOD: Duration = Duration::from_millis(10);
 
@@ -87,8 +91,8 @@ impl Registrar {
 }
 
 /// Looks after poll threads.
-#[derive(Debug)]
 pub struct Keeper {
+    backlog: Backlog,
     fresh: Receiver<libc::pid_t>,
     /// Makers of rings whose poll threads have not shown yet.
     sought: Vec<libc::pid_t>,
@@ -97,9 +101,10 @@ pub struct Keeper {
 
 impl Keeper {
     /// One without threads, and the way to name them.
-    pub fn new() -> (Registrar, Self) {
+    pub fn new(backlog: Backlog) -> (Registrar, Self) {
         let (sender, fresh) = channel();
         let keeper = Self {
+            backlog,
             fresh,
             sought: Vec::new(),
             threads: Vec::new(),
@@ -129,7 +134,7 @@ impl Keeper {
             self.seek();
             let now = Instant::now();
             for (thread, care) in &mut self.threads {
-                if let Err(error) = look(*thread, care, now) {
+                if let Err(error) = look(*thread, care, now, &self.backlog) {
                     // It has ended; its ring is about to be closed.
                     tracing::debug!(?thread, %error, "a poll thread is not looked after");
                     care.next = now + QUIET_PERIOD;
@@ -163,13 +168,16 @@ impl Keeper {
     }
 }
 
-fn look(thread: PollThread, care: &mut Care, now: Instant) -> io::Result<()> {
+fn look(thread: PollThread, care: &mut Care, now: Instant, backlog: &Backlog) -> io::Result<()> {
     if now < care.next {
         return Ok(());
     }
     let runtime = pace::runtime(thread.0)?;
-    let runnable = runtime == care.runtime && thread.is_runnable()?;
-    match care.look(now, runtime, runnable) {
+    let starves = care.policy == Policy::Idle
+        && runtime == care.runtime
+        && thread.is_runnable()?
+        && backlog.may_wait();
+    match care.look(now, runtime, starves) {
         Some(Policy::Ordinary) => set_prompt(thread.0),
         Some(Policy::Idle) => set_policy(thread.0, libc::SCHED_IDLE),
         None => Ok(()),
@@ -187,7 +195,7 @@ enum Policy {
 struct Care {
     policy: Policy,
     runtime: Duration,
-    /// When it was last seen to run, or to want to.
+    /// When it was last seen to run, or to starve.
     active: Instant,
     /// When it was last found waiting for its CPU, as a SCHED_IDLE thread.
     starved: Option<Instant>,
@@ -207,15 +215,15 @@ impl Care {
         }
     }
 
-    /// The policy, if it is to change. `runnable` says something only of a thread that has not run
-    /// since the last look.
-    fn look(&mut self, now: Instant, runtime: Duration, runnable: bool) -> Option<Policy> {
+    /// The policy, if it is to change. `starves`: it could run, was needed and has not run since the last
+    /// look.
+    fn look(&mut self, now: Instant, runtime: Duration, starves: bool) -> Option<Policy> {
         let ran = runtime != self.runtime;
         self.runtime = runtime;
-        if ran || runnable {
+        if ran || starves {
             self.active = now;
         }
-        if self.policy == Policy::Idle && !ran && runnable {
+        if self.policy == Policy::Idle && !ran && starves {
             self.starved = Some(now);
         }
         let quiet = now.duration_since(self.active) >= QUIET;
