@@ -15,9 +15,9 @@ pub const NAME_LEN: usize = 16;
 pub struct Life {
     /// The kernel made the request, in the task that asked.
     pub sent_ns: u64,
-    /// It lay in a ring entry, before the daemon knew (ring transports).
+    /// It lay in a ring entry, before the daemon knew; or the daemon had read it from `/dev/fuse`.
     pub arrived_ns: u64,
-    /// The answer was given to the kernel (ring transports).
+    /// The answer was given to the kernel, by a commit; or the daemon began to write it to `/dev/fuse`.
     pub committed_ns: u64,
     /// The answer was there for the task that asked.
     pub ended_ns: u64,

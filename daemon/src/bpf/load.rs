@@ -246,7 +246,7 @@ pub(super) fn open_object(shared: Option<(&Sizes, &CacheSizes, &Geometry)>) -> R
     let cpus = nr_cpus().map_err(|(path, error)| Error::path("cannot read", path, error))?;
     let cpus = u32::try_from(cpus).expect("Linux has at most 8192 CPUs");
 
-    let offsets = Offsets::of_running_kernel(offsets::MOUNT)?;
+    let offsets = Offsets::of_running_kernel(&[offsets::MOUNT])?;
     let constants = shared.map(|(sizes, caches, geometry)| Constants::of(sizes, caches, geometry));
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf));

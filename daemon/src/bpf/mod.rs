@@ -4,7 +4,8 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`load`] | the programs of one mount: load, attach, let go |
-//! | [`offsets`] | where the fields of the kernel's structures lie, from its BTF |
+//! | [`btf`] | the kernel's description of its own types |
+//! | [`offsets`] | where the fields of the structures lie that programs read |
 //! | [`mapping`] | array maps as memory of this process (unsafe) |
 //! | [`ledger`] | which requests the daemon has, by its own account |
 //! | [`shared`] | the memory of the ring protocol, mapped and stitched (unsafe) |
@@ -19,6 +20,7 @@
 //! daemon or in many, do not mix. The kernel holds programs and maps by the descriptors of
 //! this process alone; nothing is pinned, so nothing is left when the process is gone.
 
+pub mod btf;
 pub mod caches;
 pub mod changes;
 pub mod counters;

@@ -4,12 +4,8 @@
 //! offset to the programs as a constant. A wrong one is no danger: the verifier knows the types
 //! and refuses a load of something else than a field.
 
-use btf_rs::{Backend, Btf, BtfType, Type};
-
+use super::btf::{Btf, KERNEL};
 use crate::error::{Error, Result};
-
-/// The running kernel's types.
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// A field of a kernel structure, and the constant in the eBPF object that takes its offset.
 pub(super) struct Field {
@@ -62,6 +58,27 @@ pub(super) const TRACE: &[Field] = &[
     field("OFFSET_FUSE_RING_ENT_FUSE_REQ", "fuse_ring_ent", "fuse_req"),
 ];
 
+/// Those that they read of a mount without rings, in include/linux/fdtable.h and fs.h and in
+/// arch/*/include/asm/ptrace.h.
+pub(super) const TRACE_DEVICE: &[Field] = &[
+    field("OFFSET_PT_REGS_NUMBER", "pt_regs", REGISTERS[0]),
+    field("OFFSET_PT_REGS_FIRST", "pt_regs", REGISTERS[1]),
+    field("OFFSET_PT_REGS_SECOND", "pt_regs", REGISTERS[2]),
+    field("OFFSET_TASK_STRUCT_FILES", "task_struct", "files"),
+    field("OFFSET_FILES_STRUCT_FDT", "files_struct", "fdt"),
+    field("OFFSET_FDTABLE_FD", "fdtable", "fd"),
+    field("OFFSET_FILE_F_INODE", "file", "f_inode"),
+    field("OFFSET_INODE_I_RDEV", "inode", "i_rdev"),
+];
+
+/// Where a system call's number and its first two arguments lie when it ends: `syscall_get_nr` and
+/// `syscall_get_arguments`, arch/*/include/asm/syscall.h.
+#[cfg(target_arch = "x86_64")]
+const REGISTERS: [&str; 3] = ["orig_ax", "di", "si"];
+/// Not known: a mount without rings cannot be traced.
+#[cfg(not(target_arch = "x86_64"))]
+const REGISTERS: [&str; 3] = [""; 3];
+
 const fn field(global: &'static str, structure: &'static str, path: &'static str) -> Field {
     Field {
         global,
@@ -70,7 +87,7 @@ const fn field(global: &'static str, structure: &'static str, path: &'static str
     }
 }
 
-/// The offsets of a table of fields, in bytes.
+/// The offsets of tables of fields, in bytes.
 #[derive(Debug)]
 pub struct Offsets(Vec<(&'static str, u32)>);
 
@@ -80,16 +97,12 @@ impl Offsets {
     /// # Errors
     ///
     /// [`Error::Unsupported`] if the kernel has no BTF, or a structure lacks the field.
-    pub(super) fn of_running_kernel(fields: &'static [Field]) -> Result<Self> {
-        // Mapped, it is searched in 10 ms. A kernel older than 6.16 does not let it be mapped; read
-        // and indexed, it takes 25 times as long.
-        let btf = Btf::from_file_with_backend(KERNEL_BTF, Backend::Mmap)
-            .or_else(|_| Btf::from_file(KERNEL_BTF))
-            .map_err(|error| Error::Unsupported {
-                what: format!("cannot read the kernel's types in {KERNEL_BTF}: {error}"),
-                remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF".to_owned(),
-            })?;
-        let offsets = fields.iter().map(|field| match offset_of(&btf, field) {
+    pub(super) fn of_running_kernel(tables: &[&'static [Field]]) -> Result<Self> {
+        let btf = Btf::of_running_kernel().map_err(|error| Error::Unsupported {
+            what: format!("cannot read the kernel's types in {KERNEL}: {error}"),
+            remedy: "the kernel must be built with CONFIG_DEBUG_INFO_BTF".to_owned(),
+        })?;
+        let offset = |field: &Field| match btf.offset_of(field.structure, field.path) {
             Some(offset) => Ok((field.global, offset)),
             None => Err(Error::Unsupported {
                 what: format!(
@@ -98,57 +111,13 @@ impl Offsets {
                 ),
                 remedy: "Linux 6.14 or newer is needed, with FUSE built in".to_owned(),
             }),
-        });
-        offsets.collect::<Result<_>>().map(Self)
+        };
+        let fields = tables.iter().copied().flatten();
+        fields.map(offset).collect::<Result<_>>().map(Self)
     }
 
     /// Each constant of the eBPF object with the value it is to have.
     pub fn globals(&self) -> impl Iterator<Item = (&'static str, &u32)> {
         self.0.iter().map(|(global, offset)| (*global, offset))
     }
-}
-
-fn offset_of(btf: &Btf, field: &Field) -> Option<u32> {
-    let mut ty = btf
-        .resolve_types_by_name(field.structure)
-        .ok()?
-        .into_iter()
-        .find(|ty| matches!(ty, Type::Struct(_)))?;
-    let mut bits = 0;
-    for name in field.path.split('.') {
-        let (offset, member) = member(btf, &ty, name)?;
-        bits += offset;
-        ty = member;
-    }
-    Some(bits / 8)
-}
-
-/// The member `name` of a structure or union, or of one without a name inside it: its offset in
-/// bits, and its type.
-fn member(btf: &Btf, ty: &Type, name: &str) -> Option<(u32, Type)> {
-    let (Type::Struct(structure) | Type::Union(structure)) = ty else {
-        return None;
-    };
-    structure.members.iter().find_map(|member| {
-        let found = btf.resolve_name(member).unwrap_or_default();
-        if found != name && !found.is_empty() {
-            return None;
-        }
-        let ty = plain_type(btf, member)?;
-        if found == name {
-            return Some((member.bit_offset(), ty));
-        }
-        let (offset, inner) = self::member(btf, &ty, name)?;
-        Some((member.bit_offset() + offset, inner))
-    })
-}
-
-/// The type of `of`, without names and qualifiers before it.
-fn plain_type(btf: &Btf, of: &dyn BtfType) -> Option<Type> {
-    let mut ty = btf.resolve_chained_type(of).ok()?;
-    while let Type::Typedef(_) | Type::Const(_) | Type::Volatile(_) = &ty {
-        let chained: &dyn BtfType = ty.as_btf_type()?;
-        ty = btf.resolve_chained_type(chained).ok()?;
-    }
-    Some(ty)
 }

@@ -14,7 +14,7 @@ use aya::{
 };
 use rustix::process::Pid;
 use std::{
-    fmt, io,
+    fmt, fs, io,
     os::fd::{AsFd, BorrowedFd},
 };
 use transport::trace::{Filter, Life};
@@ -22,13 +22,28 @@ use transport::trace::{Filter, Life};
 /// The eBPF crate's tracing programs, compiled by build.rs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trace.bpf.o"));
 
-/// The programs and their tracepoints. The one that begins a life comes last: no life is told of that
-/// the others have seen in part.
-const PROGRAMS: [(&str, &str); 4] = [
+/// A program and its tracepoint.
+type Program = (&'static str, &'static str);
+
+/// Those of every mount. The one that begins a life comes last: no life is told of that the others have seen in part.
+const ENDS: [Program; 2] = [
     ("trace_end", "fuse_request_end"),
+    ("trace_send", "fuse_request_send"),
+];
+/// Those of a mount whose requests go over rings.
+const RINGS: [Program; 2] = [
     ("trace_commit", "io_uring_submit_req"),
     ("trace_arrival", "io_uring_complete"),
-    ("trace_send", "fuse_request_send"),
+];
+/// Those of a mount whose requests go over `/dev/fuse`. Each system call of the machine passes them.
+const DEVICE: [Program; 2] = [("trace_given", "sys_enter"), ("trace_taken", "sys_exit")];
+
+/// The system calls that a daemon takes requests and gives answers by, as the programs want them.
+const CALLS: [u32; 4] = [
+    libc::SYS_read as u32,
+    libc::SYS_write as u32,
+    libc::SYS_writev as u32,
+    libc::SYS_splice as u32,
 ];
 
 /// Bytes of the ring buffer to this process: about 9000 lives.
@@ -58,7 +73,12 @@ impl Trace {
     /// or a field of a structure.
     pub fn start(mount: DeviceNumber, daemon: Pid, filter: &Filter) -> Result<Self> {
         let btf = kernel_types()?;
-        let offsets = Offsets::of_running_kernel(offsets::TRACE)?;
+        let (between, tables) = if has_rings(daemon)? {
+            (RINGS, &[offsets::TRACE][..])
+        } else {
+            (DEVICE, &[offsets::TRACE, offsets::TRACE_DEVICE][..])
+        };
+        let offsets = Offsets::of_running_kernel(tables)?;
         let mut loader = EbpfLoader::new();
         loader.btf(Some(&btf));
         for (global, offset) in offsets.globals() {
@@ -72,13 +92,15 @@ impl Trace {
         loader.override_global("TRACE_UID", &uid, true);
         loader.override_global("TRACE_SLOW_NS", &filter.slow_ns, true);
         loader.override_global("TRACE_PROCESS", &process, true);
+        loader.override_global("TRACE_CALLS", &CALLS[..], true);
         let mut ebpf = loader
             .map_max_entries("ENDED", BUFFER_BYTES)
             .load(OBJECT)
             .map_err(|error| {
                 unsupported(format!("cannot set up the maps: {error}"), CANNOT_LOAD)
             })?;
-        for (program, tracepoint) in PROGRAMS {
+        let [end, send] = ENDS;
+        for (program, tracepoint) in [end].into_iter().chain(between).chain([send]) {
             attach_to(&mut ebpf, program, tracepoint, &btf)?;
         }
         let cannot = |error| {
@@ -110,6 +132,19 @@ impl Trace {
     pub fn dropped(&self) -> u64 {
         self.dropped.get(&0, 0).unwrap_or(0)
     }
+}
+
+/// Whether a process has an io_uring: a daemon whose requests go over `/dev/fuse` has none.
+fn has_rings(daemon: Pid) -> Result<bool> {
+    let descriptors = format!("/proc/{}/fd", daemon.as_raw_nonzero());
+    let entries = fs::read_dir(&descriptors)
+        .map_err(|error| Error::path("cannot look at the descriptors in", &descriptors, error))?;
+    // One that is closed meanwhile is no ring.
+    let targets = entries
+        .flatten()
+        .flat_map(|entry| fs::read_link(entry.path()));
+    let mut rings = targets.filter(|target| target.as_os_str() == "anon_inode:[io_uring]");
+    Ok(rings.next().is_some())
 }
 
 impl AsFd for Trace {

@@ -5,13 +5,14 @@ use super::{
     detached::Detached,
     trial::{self, ACQUIRE_AND_RELEASE, Kind, RETURN_0},
 };
-use crate::error::why;
-use btf_rs::Btf;
+use crate::{
+    bpf::btf::{Btf, KERNEL},
+    error::why,
+};
 use rustix::thread::{CapabilitySet, capabilities};
 use std::{ffi::CStr, fs, io, path::Path};
 
 const AREA: &str = "BPF";
-const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 /// The tracepoint on which programs are tried: it is always there when FUSE is, and the programs
 /// of the daemon use it.
 const TRACEPOINT: &CStr = c"fuse_request_end";
@@ -38,11 +39,8 @@ const TRACEPOINTS: [&str; 4] = [
 
 /// Looks at BTF, and tries programs.
 pub fn examine() -> Vec<Check> {
-    let btf = Btf::from_file(KERNEL_BTF).ok();
-    let id = |name: &str| {
-        let ids = btf.as_ref()?.resolve_ids_by_name(name).ok()?;
-        ids.first().copied()
-    };
+    let btf = Btf::of_running_kernel().ok();
+    let id = |name: &str| btf.as_ref()?.id_of(name);
     let shm = "transport shm: rings in memory that kernel programs share";
     let privileged = capabilities(None).is_ok_and(|sets| {
         let needed = CapabilitySet::BPF | CapabilitySet::PERFMON;
@@ -145,12 +143,12 @@ fn compiler() -> Check {
 fn types(found: bool) -> Check {
     let (name, enables) = ("BTF of the kernel", "tp_btf programs; transport shm");
     if found {
-        return Check::yes(AREA, name, KERNEL_BTF, enables);
+        return Check::yes(AREA, name, KERNEL, enables);
     }
-    let why = if Path::new(KERNEL_BTF).exists() {
-        format!("{KERNEL_BTF} cannot be read")
+    let why = if Path::new(KERNEL).exists() {
+        format!("{KERNEL} cannot be read")
     } else {
-        format!("no {KERNEL_BTF}")
+        format!("no {KERNEL}")
     };
     let remedy = "a kernel with CONFIG_DEBUG_INFO_BTF=y (docs/kernel.md)";
     Check::no(AREA, name, why, enables, remedy)

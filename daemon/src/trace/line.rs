@@ -13,12 +13,12 @@ pub enum Format {
     Json,
 }
 
-/// Where a request's time went, nanoseconds. None: not seen, as on transports without rings.
+/// Where a request's time went, nanoseconds. None: not seen, as of a request that nobody answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stages {
-    /// From sending until it lay in a ring entry: waiting for an entry, copying.
+    /// From sending until it lay in a ring entry or the daemon had read it: waiting for an entry or a thread, copying.
     pub queue: Option<u64>,
-    /// From then until the answer was committed: the daemon's, or the kernel program's.
+    /// From then until the answer was committed, or began to be written: the daemon's, or the kernel program's.
     pub serve: Option<u64>,
     /// From then until the answer was there: copying.
     pub reply: Option<u64>,
@@ -162,15 +162,15 @@ mod tests {
 
     #[test]
     fn a_stage_that_was_not_seen_is_none() {
-        let classic = Life {
+        let unanswered = Life {
             arrived_ns: 0,
             committed_ns: 0,
             ..life()
         };
-        let json = to_json(&classic);
+        let json = to_json(&unanswered);
         assert!(json["queue_ns"].is_null() && json["serve_ns"].is_null());
         assert_eq!(json["total_ns"], 6000);
-        assert!(text(&classic).contains(" - "));
+        assert!(text(&unanswered).contains(" - "));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use super::viewer::Viewer;
 use crate::common::{TestMount, Transport, Variant, bash, shell, wait_until};
+use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
-use std::{fs, process::Command};
+use std::{fs, process::Command, thread, time::Duration};
 
 const READY: &str = "tracing";
 
@@ -30,11 +31,24 @@ fn has_rings(mount: &TestMount) -> bool {
     )
 }
 
+/// The whole, and the three stages if they were seen.
+fn times(line: &Value) -> (u64, [Option<u64>; 3]) {
+    let total = line["total_ns"].as_u64().unwrap();
+    let stages = ["queue_ns", "serve_ns", "reply_ns"].map(|stage| line[stage].as_u64());
+    (total, stages)
+}
+
 fn each_request_is_told_with_its_stages(mount: &TestMount) {
     fs::write(mount.lower().join("file"), "content").unwrap();
     let viewer = start(mount, &[]);
-    bash(mount.path(), "cat file; ! cat none 2>/dev/null");
-    wait_until("the RELEASE is told", || viewer.shown().contains("RELEASE"));
+    // Short and long requests and answers, and one that is served by a thread of its own.
+    bash(
+        mount.path(),
+        "cat file; ! cat none 2>/dev/null; head -c 3M /dev/zero >large; cat large >/dev/null
+         flock large true; ls >/dev/null; rm large",
+    );
+    let released = || viewer.shown().matches("RELEASE\"").count() >= 2;
+    wait_until("the RELEASEs are told", released);
     let lines = lines(&viewer.stop());
 
     let lookups = of_op(&lines, "LOOKUP");
@@ -43,17 +57,62 @@ fn each_request_is_told_with_its_stages(mount: &TestMount) {
     assert_eq!(found["node"], 1);
     assert_eq!((&found["uid"], &found["task"]), (&0.into(), &"cat".into()));
     for line in &lines {
-        let total = line["total_ns"].as_u64().unwrap();
-        let stages = ["queue_ns", "serve_ns", "reply_ns"].map(|stage| line[stage].as_u64());
-        if has_rings(mount) {
-            let sum: u64 = stages.iter().flatten().sum();
-            assert_eq!(stages.iter().flatten().count(), 3, "{line}");
-            assert_eq!(sum, total, "{line}");
-        } else {
-            assert_eq!(stages, [None; 3], "{line}");
-        }
+        let (total, stages) = times(line);
+        assert_eq!(stages.iter().flatten().count(), 3, "{line}");
+        assert_eq!(stages.iter().flatten().sum::<u64>(), total, "{line}");
         assert!(line["unique"].as_u64().unwrap() > 0, "{line}");
     }
+}
+
+/// Whether each thread of a process has stopped: one that has not may still take a request. Those that the kernel
+/// polls rings by (`iou-...`) are left out.
+fn stands_still(process: Pid) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", process.as_raw())).expect("its threads");
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        // "number (name) state"
+        stat.contains("(iou-") || stat.contains(") T ")
+    })
+}
+
+/// How many requests are under way.
+fn waiting(mount: &TestMount) -> u32 {
+    let path = format!("/sys/fs/fuse/connections/{}/waiting", mount.connection());
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    text.trim().parse().expect("a number")
+}
+
+/// The daemon is slow, and then is not there to take a request: each is seen in its stage, and in no other.
+fn time_is_told_of_the_stage_it_was_spent_in(variant: Variant) {
+    let mut mount = TestMount::builder(variant)
+        .args(&["--lower-delay", "300ms:slow*"])
+        .mount();
+    fs::write(mount.lower().join("slow"), "").unwrap();
+    let viewer = start(&mount, &["--slow", "200ms"]);
+    fs::metadata(mount.path().join("slow")).unwrap();
+    mount.the_daemon().signal(Signal::SIGSTOP);
+    let daemon = mount.daemon_seen().expect("a daemon").pid();
+    wait_until("it stands still", || stands_still(daemon));
+    thread::scope(|scope| {
+        let path = mount.path().join("waits");
+        scope.spawn(move || fs::metadata(path).expect_err("there is none"));
+        wait_until("it has asked", || waiting(&mount) > 0);
+        thread::sleep(Duration::from_millis(300));
+        mount.the_daemon().signal(Signal::SIGCONT);
+    });
+    let told_of = |stage: usize| {
+        let shown = viewer.shown();
+        let whole = &shown[..shown.rfind('\n').map_or(0, |end| end + 1)];
+        lines(whole).iter().any(|line| {
+            let (total, stages) = times(line);
+            assert_eq!(stages.iter().flatten().sum::<u64>(), total, "{line}");
+            stages[stage].is_some_and(|ns| ns >= 300_000_000)
+        })
+    };
+    wait_until("the slow look-up is told", || told_of(1));
+    wait_until("what waited for the daemon is told", || told_of(0));
+    drop(viewer);
+    mount.finish();
 }
 
 fn a_filter_lets_nothing_else_through(mount: &TestMount) {
@@ -172,6 +231,11 @@ for_every_transport!(
         the_kernels_events_are_recorded,
     ]
 );
+
+mod stages {
+    use super::*;
+    for_every_transport!(on_variant, [time_is_told_of_the_stage_it_was_spent_in]);
+}
 
 mod once {
     use super::*;

@@ -62,7 +62,7 @@ fn is_command(kiocb: *const u8) -> Option<bool> {
 
 /// A value `offset` bytes into the kernel's memory at `base`; none if there is no memory.
 #[inline(always)]
-fn read<T>(base: u64, offset: usize) -> Option<T> {
+pub fn read<T>(base: u64, offset: usize) -> Option<T> {
     let address = base.wrapping_add(offset as u64) as *const T;
     // SAFETY: the helper checks the address; `T` is an integer here, of which any bytes are one.
     unsafe { bpf_probe_read_kernel(address) }.ok()

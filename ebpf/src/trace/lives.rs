@@ -16,6 +16,7 @@ use aya_ebpf::{
 use transport::trace::{Filter, Life};
 
 use crate::{
+    device,
     fields::{Fields, unique_of},
     request::{Request, RequestId},
 };
@@ -54,8 +55,9 @@ fn constant<T: Copy>(place: &'static T) -> T {
     unsafe { ptr::read_volatile(place) }
 }
 
+/// `CLOCK_MONOTONIC`.
 #[inline(always)]
-fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     // SAFETY: the helper has no precondition.
     unsafe { bpf_ktime_get_ns() }
 }
@@ -147,6 +149,10 @@ pub fn end(request: &Request) {
     }
     let fields = Fields::of(request);
     life.unique = fields.unique();
+    if life.arrived_ns == 0 {
+        life.arrived_ns = device::taken_ns(life.unique).unwrap_or(0);
+        life.committed_ns = device::given_ns().unwrap_or(0);
+    }
     life.error = request.error();
     life.in_len = fields.in_len();
     life.out_len = fields.out_len();

@@ -1,6 +1,6 @@
 //! The life of requests, for `shmfuse trace`: an object of its own, loaded only while somebody traces.
 //!
-//! Division of labour: four programs note when a request passes their tracepoint; the last one hands
+//! Division of labour: all programs but one note when a request passes their tracepoint; that one hands
 //! the whole life to user space, if it is one that is asked for. What is asked for is known when the
 //! programs are loaded, so that nothing else costs more than a comparison.
 //!
@@ -9,15 +9,19 @@
 //! | [`lives`] | requests under way, what is asked for, the ring buffer (unsafe) |
 //! | [`fields`] | more fields of a request (unsafe) |
 //! | [`entry`] | from a completion or a commit to its request (unsafe) |
+//! | [`device`] | the same from a system call on `/dev/fuse` (unsafe) |
 //! | [`request`] | the kernel's `struct fuse_req`, as far as we read it (unsafe) |
 //!
 //! How the tracepoints hang together (fs/fuse/dev.c, dev_uring.c; io_uring/io_uring.h, io_uring.c): `fuse_request_send`
 //! in the task that asks, `io_uring_complete` when the request has been copied into a ring entry,
 //! `io_uring_submit_req` when the daemon (or a program for it) commits the answer, `fuse_request_end` when
-//! that has been copied out. A mount without rings has the first and the last.
+//! that has been copied out. A mount without rings has the first and the last; between them, `sys_exit` when the
+//! daemon has read the request, and `sys_enter` when it is about to write the answer. These two are attached
+//! for such a mount alone: every system call of the machine passes them.
 #![no_std]
 #![no_main]
 
+mod device;
 mod entry;
 mod fields;
 mod lives;
@@ -52,6 +56,22 @@ fn trace_commit(ctx: BtfTracePointContext) -> i32 {
         && let Some(unique) = entry::committed(ctx.arg::<*const u8>(0))
     {
         lives::committed(unique);
+    }
+    0
+}
+
+#[btf_tracepoint(function = "sys_exit")]
+fn trace_taken(ctx: BtfTracePointContext) -> i32 {
+    if lives::is_of_daemon() {
+        device::call_ends(&ctx);
+    }
+    0
+}
+
+#[btf_tracepoint(function = "sys_enter")]
+fn trace_given(ctx: BtfTracePointContext) -> i32 {
+    if lives::is_of_daemon() {
+        device::call_begins(&ctx);
     }
     0
 }

@@ -27,17 +27,8 @@ const LICENCES: &[&str] = &[
     "Zlib",
 ];
 
-/// Crates under another one.
-const SPARED_LICENCES: &[Spared] = &[
-    Spared {
-        name: "btf-rs",
-        reason: "LGPL 2.1, section 6: who has the program has all of its source, and links it anew",
-    },
-    Spared {
-        name: "btf-rs-derive",
-        reason: "runs when btf-rs is compiled",
-    },
-];
+/// Crates under another one: none.
+const SPARED_LICENCES: &[Spared] = &[];
 
 /// Crates that are there in more than one version.
 const SPARED_VERSIONS: &[Spared] = &[Spared {
