@@ -13,6 +13,7 @@ use std::{
     net::SocketAddr,
     num::NonZero,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
@@ -42,6 +43,8 @@ pub struct Config {
     /// Files are opened by the kernel alone, and their pages stay: no OPEN, FLUSH, RELEASE. Data is
     /// copied, and names and attributes are believed for a while.
     pub no_open: bool,
+    /// Whose locks those of fcntl(2) are.
+    pub locks: LocksOf,
     /// The kernel collects writes and keeps sizes and times until it sends them. Data is copied, and
     /// names and attributes are believed for a while.
     pub writeback: bool,
@@ -110,6 +113,7 @@ impl Config {
             cache: CachePolicy::Strict,
             unproven: false,
             no_open: false,
+            locks: LocksOf::Lower,
             writeback: false,
             threads: 1,
             queue_depth: 1,
@@ -227,6 +231,28 @@ pub enum DataChoice {
     /// By the kernel from the lower file, past the daemon (`FOPEN_PASSTHROUGH`); a mount that
     /// cannot have it is an error, a file that cannot is served by copy.
     Passthrough,
+}
+
+/// `--locks`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LocksOf {
+    /// The lower file's: they exclude processes that work on the lower directory.
+    Lower,
+    /// The mount's own, kept by the kernel: they exclude its users alone, and closing a file needs no
+    /// request for their sake.
+    Mount,
+}
+
+impl FromStr for LocksOf {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "lower" => Ok(Self::Lower),
+            "mount" => Ok(Self::Mount),
+            _ => Err("neither lower nor mount"),
+        }
+    }
 }
 
 /// `--cache`.

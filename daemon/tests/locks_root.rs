@@ -4,7 +4,7 @@
 #[macro_use]
 mod common;
 
-use common::{TestMount, child::Forked, wait_until};
+use common::{LowerFs, TestMount, Variant, child::Forked, stat, wait_until};
 use nix::{
     errno::Errno,
     fcntl::{FcntlArg, Flock, FlockArg, fcntl},
@@ -403,3 +403,43 @@ mod lower {
         [a_lock_on_the_mount_is_one_on_the_lower_file_and_the_other_way_round]
     );
 }
+
+/// `--locks mount`: locks of fcntl(2) are the kernel's, and closing a file that it reads and writes past the
+/// daemon asks for nothing.
+fn the_mounts_own_locks_need_nobody_to_be_told_of_a_close(variant: Variant) {
+    let mount = TestMount::builder(variant)
+        .lower_fs(LowerFs::Memory)
+        .args(&["--locks", "mount"])
+        .mount();
+    one_process_excludes_another(&mount);
+    closing_any_descriptor_gives_up_the_process_its_locks(&mount);
+    the_end_of_a_process_gives_up_its_locks(&mount);
+    locks_of_an_open_file_go_with_it(&mount);
+    a_lock_of_flock_is_shared_with_children_and_kept_by_them(&mount);
+    while_held(
+        |pause| {
+            let file = open(&mount.lower().join("file"));
+            set(&file, libc::F_WRLCK, 0, 5).unwrap();
+            pause();
+            drop(file);
+        },
+        |_| set(&open(&mount.path().join("file")), libc::F_WRLCK, 0, 5).unwrap(),
+    );
+    let stat = stat(mount.path());
+    let flushed = stat["ops"]["FLUSH"]["arrivals"].as_u64().unwrap_or(0);
+    assert_eq!(flushed == 0, variant.is_passthrough(), "{flushed}");
+    mount.finish();
+}
+
+variant_tests!(
+    kept_by_the_mount,
+    Variant::SHM_PASSTHROUGH,
+    on_variant,
+    [the_mounts_own_locks_need_nobody_to_be_told_of_a_close]
+);
+variant_tests!(
+    kept_by_the_mount_copied,
+    Variant::SHM_COPY,
+    on_variant,
+    [the_mounts_own_locks_need_nobody_to_be_told_of_a_close]
+);

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     config::{
-        CachePolicy, Config, DataChoice, Denied, Engine, MountOptions, S2, TransportChoice,
-        stack_depth,
+        CachePolicy, Config, DataChoice, Denied, Engine, LocksOf, MountOptions, S2,
+        TransportChoice, stack_depth,
     },
     daemonize,
     error::{Error, Result},
@@ -68,6 +68,10 @@ pub struct MountArgs {
     /// ttl=SECONDS
     #[arg(long)]
     pub no_open: bool,
+    /// Whose locks those of fcntl(2) are: the lower file's, or the mount's own (mount), which exclude its
+    /// users alone; on ext4, tmpfs, xfs and btrfs closing a file then waits for no request
+    #[arg(long, value_name = "lower|mount", default_value = "lower")]
+    pub locks: LocksOf,
     /// The kernel collects writes, and keeps sizes and times of files, until it sends them: the lower
     /// directory must not be changed by others meanwhile. Needs --cache coherent or ttl=SECONDS
     #[arg(long)]
@@ -282,6 +286,7 @@ impl Parsed {
             transport: args.transport,
             data: kept_pages_data(&args)?,
             no_open: args.no_open,
+            locks: args.locks,
             writeback: args.writeback,
             engine: args.engine,
             poll_idle_ms: args.poll_idle_ms,

@@ -1,7 +1,7 @@
 //! The capabilities of the protocol: each with the condition under which it is asked for, or the
 //! reason why it is not. One that the daemon could not honour is never agreed to.
 
-use crate::config::{CachePolicy, Config, DataChoice, S2, TransportKind};
+use crate::config::{CachePolicy, Config, DataChoice, LocksOf, S2, TransportKind};
 use transport::wire::InitFlags;
 
 /// What decides about capabilities.
@@ -42,8 +42,8 @@ const CAPABILITIES: &[Capability] = {
         ),
         Capability(
             F::POSIX_LOCKS,
-            If(opens),
-            "locks of fcntl(2) are the lower file's; without FLUSH and RELEASE nobody would give them up",
+            If(locks_below),
+            "locks of fcntl(2) are the lower file's (--locks); without FLUSH and RELEASE nobody would give them up",
         ),
         Capability(
             F::ATOMIC_O_TRUNC,
@@ -217,6 +217,10 @@ fn is_ring(wishes: &Wishes<'_>) -> bool {
 
 fn opens(wishes: &Wishes<'_>) -> bool {
     !wishes.config.no_open
+}
+
+fn locks_below(wishes: &Wishes<'_>) -> bool {
+    opens(wishes) && wishes.config.locks == LocksOf::Lower
 }
 
 fn writes_back(wishes: &Wishes<'_>) -> bool {

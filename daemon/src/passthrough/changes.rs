@@ -7,12 +7,13 @@
 use super::{
     Passthrough,
     inode::device_of,
+    ioctl,
     names::{take_name, without_extensions},
 };
 use crate::{answers::Change, fuse::Exchange};
 use rustix::fs::OFlags;
 use std::{ffi::CStr, os::fd::AsFd};
-use transport::wire::{CopyFileRangeIn, LinkIn, Opcode, OpenIn, Rename2In, RenameIn};
+use transport::wire::{CopyFileRangeIn, IoctlIn, LinkIn, Opcode, OpenIn, Rename2In, RenameIn};
 
 /// An inode of the lower tree: its device as [`device_of`] has it, and its number.
 type Lower = (u64, u64);
@@ -28,12 +29,18 @@ impl Passthrough {
             | Opcode::FALLOCATE
             | Opcode::SETXATTR
             | Opcode::REMOVEXATTR
-            | Opcode::IOCTL
             | Opcode::CREATE
             | Opcode::TMPFILE
             | Opcode::MKNOD
             | Opcode::MKDIR
             | Opcode::SYMLINK => [self.lower_of(nodeid), None, None, None],
+            Opcode::IOCTL => {
+                let IoctlIn { cmd, .. } = exchange.arg().ok()?;
+                if !ioctl::is_change(cmd) {
+                    return None;
+                }
+                [self.lower_of(nodeid), None, None, None]
+            }
             Opcode::OPEN => {
                 let OpenIn { flags, .. } = exchange.arg().ok()?;
                 if flags & OFlags::TRUNC.bits() == 0 {

@@ -34,6 +34,12 @@ const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
 const FS_IOC_FSGETXATTR: u32 = 0x801c_581f;
 const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
 
+/// Whether an ioctl changes its inode. Of the others most are answered `ENOTTY`, such as the question
+/// whether the file is a terminal, which comes with each open of some languages' libraries.
+pub(super) fn is_change(cmd: u32) -> bool {
+    matches!(cmd, FS_IOC_SETFLAGS | FS_IOC_FSSETXATTR)
+}
+
 impl Passthrough {
     /// IOCTL, of a regular file or a directory.
     pub(super) fn ioctl(

@@ -194,16 +194,30 @@ impl Passthrough {
             return Err(Errno::MFILE);
         };
         self.record_open(fh, &open);
-        let (open_flags, backing_id) = match data {
+        let (mut open_flags, backing_id) = match data {
             DataPath::Passthrough(id) => (FopenFlags::PASSTHROUGH, id.0),
             DataPath::CopyBeside(id) => (FopenFlags::PASSTHROUGH | FopenFlags::DIRECT_IO, id.0),
             DataPath::Copy => (self.copied_flags(flags), 0),
         };
+        if self.closes_untold(inode, flags, data) {
+            open_flags |= FopenFlags::NOFLUSH;
+        }
         Ok(OpenOut {
             fh,
             open_flags,
             backing_id,
         })
+    }
+
+    /// Whether nothing depends on a FLUSH when a descriptor of a file that was opened so is closed: not the
+    /// locks of fcntl(2), which are the kernel's own with `--locks mount` (`locks_remove_posix`,
+    /// fs/locks.c); not the lower file system; and not pages that the kernel would write first (`fuse_flush`,
+    /// fs/fuse/file.c), which only mappings of a copied file leave unwritten.
+    fn closes_untold(&self, inode: &Inode, flags: OFlags, data: DataPath) -> bool {
+        let reads = flags & OFlags::ACCMODE == OFlags::RDONLY;
+        !self.agreed(InitFlags::POSIX_LOCKS)
+            && inode.mount().closes_untold()
+            && (reads || data != DataPath::Copy)
     }
 
     /// Records an open file for a successor of the daemon.

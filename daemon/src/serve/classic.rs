@@ -10,11 +10,16 @@ use crate::{
     fuse::{Device, Errno, OwnedExchange, Reply, ServeThread, Session, fulfil::fulfil},
     rules::serving::Course,
 };
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, thread, time::Duration};
 use transport::{
     rules::{Priority, Ruling},
-    wire::InHeader,
+    wire::{InHeader, Opcode},
 };
+
+/// So long a reader that has nothing but FORGET and INTERRUPT to read lets them gather after a FORGET: who
+/// forgets inodes one after the other, as by unlink(2), would wake it each time, on another CPU
+/// for the most part. Then they come by the hundred (`fuse_read_batch_forget`, fs/fuse/dev.c).
+const FORGETS_TOGETHER: Duration = Duration::from_millis(1);
 
 /// Starts the threads, each with a channel of its own.
 ///
@@ -34,12 +39,15 @@ fn start_one(session: &Arc<Session>, index: usize) -> Result<ServerThread> {
         session,
         format!("shmfuse-{index}"),
         move |_| MessageBuffer::new(max_payload),
-        move |session, thread, mut buffer| serve(session, &channel, thread, &mut buffer),
+        move |session, thread, mut buffer| {
+            serve(session, &channel, thread, &mut buffer, Duration::ZERO)
+        },
     )
 }
 
 /// Serves what comes over `/dev/fuse` on `channel` until the mount ends or the session stops. The
-/// ring transports need one such thread: FORGET, BATCH_FORGET and INTERRUPT never come over a ring.
+/// ring transports need one such thread: FORGET, BATCH_FORGET and INTERRUPT never come over a ring. An
+/// INTERRUPT behind a FORGET is read a millisecond later than it might be.
 ///
 /// # Errors
 ///
@@ -50,7 +58,7 @@ pub fn device_reader(
     thread: &mut ServeThread,
 ) -> Result<()> {
     let mut buffer = MessageBuffer::new(session.negotiated().max_payload())?;
-    serve(session, channel, thread, &mut buffer)
+    serve(session, channel, thread, &mut buffer, FORGETS_TOGETHER)
 }
 
 fn serve(
@@ -58,11 +66,19 @@ fn serve(
     channel: &Device,
     thread: &mut ServeThread,
     buffer: &mut MessageBuffer,
+    after_forget: Duration,
 ) -> Result<()> {
     loop {
         match channel.read(buffer.space()) {
             Ok(len) => match buffer.request(len, len) {
-                Ok(request) => serve_one(session, channel, thread, buffer, &request),
+                Ok(request) => {
+                    serve_one(session, channel, thread, buffer, &request);
+                    let opcode = request.header().opcode;
+                    let forgets = matches!(opcode, Opcode::FORGET | Opcode::BATCH_FORGET);
+                    if forgets && !after_forget.is_zero() {
+                        thread::sleep(after_forget);
+                    }
+                }
                 Err(malformed) => refuse(session, channel, buffer, malformed)?,
             },
             Err(errno) => match after_failed_read(session, channel, errno)? {
