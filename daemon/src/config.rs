@@ -95,6 +95,8 @@ pub struct Config {
     pub program: Option<PathBuf>,
     /// Slows lower operations down: for tests of what does not wait for them.
     pub lower_delay: Option<LowerDelay>,
+    /// Sends replies late: for tests of what overtakes them.
+    pub reply_delay: Option<LowerDelay>,
     /// A kind of change that the self-test of sources takes for not reported: for tests of what
     /// becomes of a source that misses something.
     pub selftest_misses: Option<String>,
@@ -136,6 +138,7 @@ impl Config {
             replaces: None,
             program: None,
             lower_delay: None,
+            reply_delay: None,
             selftest_misses: None,
             engine: Engine::Worker,
             poll_idle_ms: 1,

@@ -1,11 +1,14 @@
-//! A layer that makes the lower file system slow: for tests of what waits for it, and what does not.
+//! A layer that makes the lower file system slow: for tests of what waits for it, and what does not; or
+//! replies late: for tests of what overtakes them.
 //!
-//! It stands between session and pass-through and sleeps before a request is passed on, so every
-//! transport meets it in the same place. What is answered without the pass-through never sleeps.
+//! It stands between session and pass-through and sleeps before a request is passed on, or between its
+//! answer and the reply, so every transport meets it in the same place. What is answered without the
+//! pass-through never sleeps.
 
 use crate::{
     answers::AnswerMemory,
     bpf::changes::Changes,
+    config::Config,
     error::Result,
     fuse::{Answer, Body, Device, Exchange, FileSystem, Negotiated, ServeThread},
     rules::serving::Rules,
@@ -23,10 +26,19 @@ use transport::wire::{Dirent, EntryOut, InHeader, Opcode};
 /// How much slower, and what.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LowerDelay {
-    /// Slept before each operation.
+    /// Slept for each operation.
     pub time: Duration,
     /// Files of these names only; `None`: every operation.
     pub names: Option<NamePattern>,
+}
+
+/// When is slept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum When {
+    /// Before the operation.
+    Lower,
+    /// When its answer is known, and not yet sent.
+    Reply,
 }
 
 /// A pattern of file names, as the shell has it: `*` is any text, `?` any byte.
@@ -76,17 +88,35 @@ impl NamePattern {
 pub struct Delayed {
     inner: Arc<dyn FileSystem>,
     delay: LowerDelay,
+    when: When,
     /// The inodes that are slow. A nodeid is used once, so that none has to be taken out.
     slow: RwLock<HashSet<u64>>,
 }
 
 impl Delayed {
-    /// Puts the delay before `inner`.
-    pub fn new(inner: Arc<dyn FileSystem>, delay: LowerDelay) -> Self {
-        Self {
-            inner,
-            delay,
-            slow: RwLock::default(),
+    /// `fs` with the delays that `config` asks for.
+    pub fn as_asked(mut fs: Arc<dyn FileSystem>, config: &Config) -> Arc<dyn FileSystem> {
+        let delays = [
+            (&config.lower_delay, When::Lower),
+            (&config.reply_delay, When::Reply),
+        ];
+        for (delay, when) in delays {
+            if let Some(delay) = delay.clone() {
+                fs = Arc::new(Self {
+                    inner: fs,
+                    delay,
+                    when,
+                    slow: RwLock::default(),
+                });
+            }
+        }
+        fs
+    }
+
+    /// Sleeps, if this is when.
+    fn sleep(&self, when: When) {
+        if self.when == when {
+            thread::sleep(self.delay.time);
         }
     }
 
@@ -159,13 +189,16 @@ impl FileSystem for Delayed {
 
     fn serve(&self, thread: &mut ServeThread, exchange: &mut (dyn Exchange + '_)) -> Answer {
         let Some(pattern) = &self.delay.names else {
-            thread::sleep(self.delay.time);
-            return self.inner.serve(thread, exchange);
+            self.sleep(When::Lower);
+            let answer = self.inner.serve(thread, exchange);
+            self.sleep(When::Reply);
+            return answer;
         };
         let InHeader { opcode, nodeid, .. } = *exchange.header();
         let named = names(opcode, exchange.payload()).any(|name| pattern.matches(name));
-        if named || self.is_slow(nodeid) {
-            thread::sleep(self.delay.time);
+        let is_slow = named || self.is_slow(nodeid);
+        if is_slow {
+            self.sleep(When::Lower);
         }
         let answer = self.inner.serve(thread, exchange);
         if let Ok(Body::Out(len)) = answer {
@@ -176,6 +209,9 @@ impl FileSystem for Delayed {
                 let fits = listed(body).filter(|(name, _)| pattern.matches(name));
                 self.learn(fits.map(|(_, nodeid)| nodeid));
             }
+        }
+        if is_slow {
+            self.sleep(When::Reply);
         }
         answer
     }

@@ -66,10 +66,7 @@ pub fn run(mut config: Config, announce: Announce) -> Result<()> {
     let coherence = establish(&mut config, kind);
     run_by(kind, config, announce, |config, backing| {
         let fs = Arc::new(Passthrough::new(config, backing)?.with_coherence(coherence));
-        Ok(match &config.lower_delay {
-            Some(delay) => Arc::new(Delayed::new(fs, delay.clone())),
-            None => fs,
-        })
+        Ok(Delayed::as_asked(fs, config))
     })
 }
 
@@ -214,10 +211,7 @@ impl Serving {
         backing.0.get_or_init(|| device.clone());
         let lower = Lower::private(kept.lower()?);
         let fs = Passthrough::kept(&config, backing, lower, &kept.ledger)?;
-        let fs: Arc<dyn FileSystem> = match &config.lower_delay {
-            Some(delay) => Arc::new(Delayed::new(Arc::new(fs), delay.clone())),
-            None => Arc::new(fs),
-        };
+        let fs = Delayed::as_asked(Arc::new(fs), &config);
         let mounted = Mounted::taken_over(&config.mountpoint, kept.mount);
         let session = Session::go_on(kept.agreed.clone(), kept.channels.clone(), fs, config);
         // Before anything is read: what this daemon has read would be sent again as well.

@@ -53,6 +53,8 @@ mod listings;
 mod mounts;
 #[path = "coherence_root/overflow.rs"]
 mod overflow;
+#[path = "coherence_root/overtaken.rs"]
+mod overtaken;
 #[path = "coherence_root/random.rs"]
 mod random;
 #[path = "coherence_root/slots.rs"]

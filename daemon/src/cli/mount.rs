@@ -313,6 +313,7 @@ impl Parsed {
             replaces: None,
             program: Some("/proc/self/exe".into()),
             lower_delay: args.tests.lower_delay,
+            reply_delay: args.tests.reply_delay,
             selftest_misses: args.tests.selftest_misses,
         })
     }

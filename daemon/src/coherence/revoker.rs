@@ -46,6 +46,10 @@ const BARRIER: &[u8] = b".shmfuse-barrier\x01";
 /// How long changes may stand that come after changes of no concern.
 const IDLE: Duration = Duration::from_millis(1);
 
+/// Reports that are taken at once, of names and of inodes each, before what they say is revoked: a quarter of what
+/// the queue and the ring hold. More may come for as long as the rest is read, on a file system where others are at work.
+const AT_ONCE: usize = 4096;
+
 /// What the revoker asks of the file system.
 pub trait Inodes: Send + Sync {
     /// The inodes that have a file handle, one for each mount it is reached by.
@@ -245,7 +249,8 @@ impl Revoker {
     }
 
     fn collect(&mut self, batch: &mut Batch) {
-        loop {
+        let mut taken = 0;
+        while taken < AT_ONCE {
             let events = self.feed.listener.read().unwrap_or_else(|errno| {
                 tracing::error!(%errno, "cannot read what fanotify reports");
                 batch.overflow = true;
@@ -254,20 +259,17 @@ impl Revoker {
             if events.is_empty() {
                 break;
             }
+            taken += events.len();
             for event in events {
                 batch.overflow |= event.is_overflow();
                 if event.process != self.own {
                     self.collect_event(batch, event);
                 }
             }
-            if batch.names.len() > 10_000 {
-                break;
-            }
         }
         if let Some(changes) = &mut self.feed.changes {
-            while let Some(index) = changes.next_report() {
-                batch.indices.insert(index);
-            }
+            let reports = std::iter::from_fn(|| changes.next_report());
+            batch.indices.extend(reports.take(AT_ONCE));
         }
         let lost = self.coherence.counters().get().lost.get();
         batch.overflow |= lost != self.lost;

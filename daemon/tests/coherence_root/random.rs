@@ -6,7 +6,9 @@
 //! Seeds of failures are kept in [`KEPT`], and run first.
 
 use super::slots::{Kind, Sight};
-use crate::common::{TestMount, Variant, Watchdog, child::Forked, mount::temp_dir, wait_until};
+use crate::common::{
+    TestMount, Variant, Watchdog, child::Forked, mount::temp_dir, try_stat, wait_until,
+};
 use std::{
     collections::VecDeque,
     env, fs,
@@ -38,10 +40,11 @@ fn seconds() -> Duration {
 }
 
 /// splitmix64.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -96,7 +99,7 @@ impl Plan {
             let way = &self.ways[random.next() as usize % self.ways.len()];
             let to = states[slot] + 1;
             self.progress.set(slot, Mark::Begun, to);
-            self.advance(Kind::ALL[slot], way, to);
+            self.advance(slot, way, to);
             self.progress.set(slot, Mark::Done, to);
             states[slot] = to;
             match random.next() % 16 {
@@ -108,15 +111,51 @@ impl Plan {
     }
 
     /// A mount that is behind may refuse what is possible below: it is tried until the bound is over.
-    fn advance(&self, kind: Kind, way: &Path, to: u64) {
-        let start = Instant::now();
+    fn advance(&self, slot: usize, way: &Path, to: u64) {
+        let (kind, start) = (Kind::ALL[slot], Instant::now());
+        let mut refusals = Refusals::default();
         loop {
             match kind.advance(way, to) {
                 Ok(()) => return,
-                Err(error) if start.elapsed() < self.bound && is_of_staleness(&error) => {}
-                Err(error) => panic!("{kind:?} to {to} by {}: {error}", way.display()),
+                Err(error) if start.elapsed() < self.bound && is_of_staleness(&error) => {
+                    refusals.add(&error, start.elapsed());
+                }
+                Err(error) => panic!(
+                    "{kind:?} to {to} by {}: {error}, after {refusals:?}; {}",
+                    way.display(),
+                    self.after_refusals(slot, way, to)
+                ),
             }
         }
+    }
+
+    /// Tells a mount that is behind from a move that had its effect when it was refused first (then below
+    /// is in the later state already), and from one that stays wrong.
+    fn after_refusals(&self, slot: usize, way: &Path, to: u64) -> String {
+        let (kind, start) = (Kind::ALL[slot], Instant::now());
+        let below = [0, 1, 2, 3].map(|choice| kind.look(&self.ways[0], choice).ok());
+        let by_it = [0, 1, 2, 3].map(|choice| kind.look(way, choice).ok());
+        let revoked = self.revoked();
+        let told = loop {
+            match kind.advance(way, to) {
+                Ok(()) => break format!("done {:?} later", start.elapsed()),
+                Err(error) if start.elapsed() > BOUND * 6 => break format!("and still {error}"),
+                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        format!(
+            "below {below:?}, by it {by_it:?}; {told}; revoked {revoked}, then {}",
+            self.revoked()
+        )
+    }
+
+    /// What each mount counts of its coherence: a revoker that is behind goes on, one that is stuck does not.
+    fn revoked(&self) -> String {
+        let counters = self.ways[1..].iter().map(|way| {
+            let shown = try_stat(way).map(|shown| shown["coherence"].to_string());
+            shown.unwrap_or_else(|| "nothing".into())
+        });
+        counters.collect::<Vec<_>>().join(" and ")
     }
 
     fn read(&self, mut random: Random) -> u64 {
@@ -160,16 +199,24 @@ impl Plan {
     fn afterwards(&self, slot: usize, way: &Path) -> String {
         let (kind, start) = (Kind::ALL[slot], Instant::now());
         let state = |mark| self.progress.get(slot, mark);
+        let revoked = self.revoked();
         loop {
             let first = state(Mark::Done);
             let sights = [0, 1, 2, 3].map(|choice| kind.look(way, choice).ok());
             let last = state(Mark::Begun);
             let is_right = |sight: &Option<Sight>| sight.is_some_and(|s| s.is_of(first, last));
             if sights.iter().all(is_right) {
-                return format!("right {:?} later", start.elapsed());
+                let time = start.elapsed();
+                return format!(
+                    "right {time:?} later; revoked {revoked}, then {}",
+                    self.revoked()
+                );
             }
             if start.elapsed() > BOUND * 6 {
-                return format!("and later still {sights:?} for {first} to {last}");
+                return format!(
+                    "and later still {sights:?} for {first} to {last}; revoked {revoked}, then {}",
+                    self.revoked()
+                );
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -182,6 +229,21 @@ impl Plan {
             Err(error) if is_of_removal(kind, &error) => None,
             Err(error) => panic!("{kind:?} by {}: {error}", way.display()),
         }
+    }
+}
+
+/// What a move was refused with until it was given up.
+#[derive(Default, Debug)]
+struct Refusals {
+    count: u64,
+    /// The first: all others may follow from it, if it came after the move's effect.
+    first: Option<(String, Duration)>,
+}
+
+impl Refusals {
+    fn add(&mut self, error: &io::Error, at: Duration) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| (error.to_string(), at));
     }
 }
 
