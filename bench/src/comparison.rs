@@ -22,6 +22,9 @@ pub const FIXED: [&str; 2] = ["shm+passthrough@coherent", "shm@coherent"];
 /// Ours where opening a file sends no request.
 pub const NO_OPEN: &str = "shm+auto@coherent~no-open";
 
+/// Ours where the kernel keeps the locks of fcntl(2) by itself, as it does for libfuse's passthrough_hp.
+pub const OWN_LOCKS: &str = "shm+auto@coherent~locks=mount";
+
 /// Ours without kernel programs.
 pub const PRIVATE: &str = "uring+auto@ttl=1";
 
@@ -72,7 +75,7 @@ pub fn groups(ours: impl Fn(&[&str]) -> Vec<Variant>, peers: &[Variant]) -> Vec<
             name: format!("{MIX}{place}"),
             purpose: "Small files, large ones, random access and mmap on one mount.".into(),
             below,
-            variants: variants(&[NO_OPEN, PRIVATE]),
+            variants: variants(&[NO_OPEN, OWN_LOCKS, PRIVATE]),
             workloads: mix(),
         });
     }

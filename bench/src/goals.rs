@@ -2,7 +2,7 @@
 //! and the goals that are met or missed by them.
 
 use crate::{
-    comparison::{AUTO, CELLS, FIXED, LANES, MADE, MIX, NO_OPEN, OPENED},
+    comparison::{AUTO, CELLS, FIXED, LANES, MADE, MIX, NO_OPEN, OPENED, OWN_LOCKS},
     record::{Record, Row},
     report::{interval, ratio, significant},
     stats::{median, median_interval, paired},
@@ -117,7 +117,7 @@ fn is_stream(line: &Line<'_>) -> bool {
     line.workload.starts_with("sequential") && large && !line.is_mix()
 }
 
-const GOALS: [Goal; 8] = [
+const GOALS: [Goal; 9] = [
     Goal {
         text: "auto: streams of 64 KiB and 1 MiB a call at least 0.95 of native",
         least: 0.95,
@@ -158,6 +158,14 @@ const GOALS: [Goal; 8] = [
         ratio: |line| {
             let meant = line.workload == format!("create+write+close+unlink of {MADE}");
             meant.then(|| line.ratio(AUTO, line.peer?))?
+        },
+    },
+    Goal {
+        text: "the same with the mount's own locks (~locks=mount), as libfuse keeps them",
+        least: 2.5,
+        ratio: |line| {
+            let meant = line.workload == format!("create+write+close+unlink of {MADE}");
+            meant.then(|| line.ratio(OWN_LOCKS, line.peer?))?
         },
     },
     Goal {
