@@ -2,7 +2,10 @@
 //! will answer, so the daemon cannot go, and somebody else has to end the mount.
 
 use crate::common::{TestMount, Variant, wait_until};
-use nix::{errno::Errno, sys::signal::Signal};
+use nix::{
+    errno::Errno,
+    sys::{signal::Signal, statvfs::statvfs},
+};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -43,6 +46,49 @@ fn a_daemon_that_is_killed_while_it_revokes_leaves_nobody_hanging(variant: Varia
     let error = fs::metadata(above.join("new")).expect_err("no daemon");
     assert!(ENDED.contains(&error.raw_os_error().unwrap()), "{error}");
     mount.abandon();
+}
+
+/// A queue's thread that has ended takes no request any more. What comes then, before anybody ends the mount, has
+/// an end with it.
+fn a_request_that_comes_after_the_kill_has_an_end(variant: Variant) {
+    let builder = TestMount::builder(variant).args(&["--lower-delay", "60s:slow*"]);
+    let mut mount = builder.mount();
+    let (above, below) = (mount.path().to_owned(), mount.lower().to_owned());
+    fs::write(below.join("known"), "").unwrap();
+    fs::metadata(above.join("known")).unwrap();
+    let place = above.clone();
+    let holds_the_lock = thread::spawn(move || fs::metadata(place.join("slow")));
+    let tasks = format!("/proc/{}/task", mount.the_daemon().pid());
+    let mut number = 0;
+    wait_until("the revoker waits for the request", || {
+        number += 1;
+        let name = format!("known{number}");
+        // What has just been looked up is what there is to revoke, unless the lock is held by now.
+        fs::write(below.join(&name), "").unwrap();
+        fs::rename(below.join(&name), below.join("known")).unwrap();
+        revoker_waits(&tasks)
+    });
+    mount.the_daemon().signal(Signal::SIGKILL);
+    wait_until("the queues' threads have gone", || {
+        !names_of(&tasks)
+            .iter()
+            .any(|name| name.starts_with("shmfuse-q"))
+    });
+    // No lock is needed for this, and nothing of it is remembered.
+    let errno = statvfs(&above).expect_err("no daemon");
+    assert!(ENDED.contains(&(errno as i32)), "{errno}");
+    holds_the_lock.join().unwrap().expect_err("no daemon");
+    mount.the_daemon().wait();
+    mount.abandon();
+}
+
+/// The names of a process's threads.
+fn names_of(tasks: &str) -> Vec<String> {
+    let tasks = fs::read_dir(tasks).expect("the daemon's threads");
+    let names = tasks
+        .flatten()
+        .map(|task| fs::read_to_string(task.path().join("comm")));
+    names.filter_map(Result::ok).collect()
 }
 
 /// Whether the thread that revokes is in a sleep that no signal ends.
@@ -102,7 +148,10 @@ fn descriptors(process: &Path) -> Vec<String> {
 
 for_every_coherent_variant!(
     on_variant,
-    [a_daemon_that_is_killed_while_it_revokes_leaves_nobody_hanging]
+    [
+        a_daemon_that_is_killed_while_it_revokes_leaves_nobody_hanging,
+        a_request_that_comes_after_the_kill_has_an_end,
+    ]
 );
 
 variant_tests!(

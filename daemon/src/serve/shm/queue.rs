@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     fuse,
     serve::uring::{
+        anchor::{ANCHOR, Anchor},
         entry::{Arrived, Commit, EntryIndex, Lost, QueueId},
         memory::Chunk,
         ring::Event,
@@ -315,9 +316,15 @@ impl Queue {
                 return Ok(());
             };
             if cqe.user_data == WATCH {
-                let last = cqe.flags & MORE == 0;
                 cq.consume();
-                events.push(Event::Woken { last });
+                events.push(Event::Woken {
+                    last: cqe.flags & MORE == 0,
+                });
+                continue;
+            }
+            if cqe.user_data == ANCHOR {
+                cq.consume();
+                Anchor::lost(cqe.res);
                 continue;
             }
             let private =
@@ -326,8 +333,7 @@ impl Queue {
                 cq.consume();
                 let entry = EntryIndex(u32::from(tag.slot.0));
                 events.push(match cqe.res {
-                    // SAFETY: the one completion of the latest command of an entry that the program
-                    // does not know, and it succeeded.
+                    // SAFETY: the one completion of the latest command of an entry that the program does not know, and it succeeded.
                     0 => Event::Arrived(unsafe { Arrived::new(entry) }),
                     // SAFETY: a command that failed is not held by the kernel.
                     res => Event::Lost(unsafe { Lost::new(entry, -res) }),
@@ -387,8 +393,7 @@ impl Queue {
         Sqe::register(address, self.index, self.tag(entry))
     }
 
-    /// Answers a request and gives its entry back to the kernel. Some have no slot: their command is
-    /// returned, to be pushed.
+    /// Answers a request and gives its entry back to the kernel. Some have no slot: their command is returned, to be pushed.
     ///
     /// # Errors
     ///

@@ -11,6 +11,7 @@ use crate::{
     bpf::SharedMemory,
     error::{Error, Result},
     serve::uring::{
+        anchor::{ANCHOR, Anchor},
         bell::{Bell, EventBell},
         entry::{Commit, EntryIndex, QueueId},
         ring::{Event, Ring},
@@ -35,6 +36,7 @@ pub struct ShmRing {
     uring: Uring,
     queue: Queue,
     bell: Arc<EventBell>,
+    anchor: Anchor,
     /// SQEs that the kernel has been told of.
     submitted: Position,
 }
@@ -61,12 +63,17 @@ impl ShmRing {
         // mapped and is dropped after the ring.
         let uring = unsafe { Uring::for_one_thread(sqes, words) }?;
         uring.register_device(device)?;
-        Ok(Self {
+        let mut ring = Self {
             uring,
             queue,
             bell: Arc::new(EventBell::new()?),
+            anchor: Anchor::new()?,
             submitted: Position::ZERO,
-        })
+        };
+        let poll = Sqe::poll(ring.anchor.fd() as u32, ANCHOR);
+        ring.push(&poll)
+            .map_err(|source| Error::system("cannot give an io_uring a command", source))?;
+        Ok(ring)
     }
 
     fn push(&mut self, sqe: &Sqe) -> io::Result<()> {

@@ -19,6 +19,7 @@
 //! | [`pace`] | answering without moving the application to another CPU |
 //! | [`probe`] | whether kernel and user can have it |
 
+pub mod anchor;
 pub mod bell;
 pub mod entry;
 pub mod exchange;

@@ -8,6 +8,7 @@
 )]
 
 use super::{
+    anchor::{ANCHOR, Anchor},
     bell::{Bell, EventBell},
     entry::{Arrived, Commit, EntryIndex, Lost, QueueId},
     probe,
@@ -115,6 +116,7 @@ pub struct PrivateRing {
     uring: IoUring<Entry128, cqueue::Entry>,
     queue: QueueId,
     bell: Arc<EventBell>,
+    anchor: Anchor,
     /// What REGISTER commands point to. The kernel reads them when it issues the command, which
     /// may be later than the submission.
     #[expect(clippy::vec_box, reason = "their addresses must not change")]
@@ -129,7 +131,7 @@ impl PrivateRing {
     ///
     /// What io_uring_setup(2) says, with the remedy.
     pub fn new(queue: QueueId, device: BorrowedFd<'_>, depth: usize) -> Result<Self> {
-        let entries = (depth as u32 + 1).next_power_of_two().max(8);
+        let entries = (depth as u32 + 2).next_power_of_two().max(8);
         let uring = probe::ring_builder()
             // An entry has one completion at a time. Twice as many leave room for growth; beyond
             // that the kernel keeps them (IORING_FEAT_NODROP).
@@ -142,12 +144,18 @@ impl PrivateRing {
             .map_err(|source| {
                 Error::system("cannot register /dev/fuse with an io_uring", source)
             })?;
-        Ok(Self {
+        let mut ring = Self {
             uring,
             queue,
             bell: Arc::new(EventBell::new()?),
+            anchor: Anchor::new()?,
             buffers: Vec::with_capacity(depth),
-        })
+        };
+        let poll = opcode::PollAdd::new(types::Fd(ring.anchor.fd()), libc::POLLIN as u32).build();
+        // SAFETY: the command points to nothing.
+        unsafe { ring.push(&Entry128::from(poll.user_data(ANCHOR))) }
+            .map_err(|source| Error::system("cannot give an io_uring a command", source))?;
+        Ok(ring)
     }
 
     /// # Safety
@@ -233,9 +241,13 @@ impl Ring for PrivateRing {
     }
 
     fn take_events(&mut self, events: &mut Vec<Event>) {
-        events.extend(self.uring.completion().map(|completion| {
+        events.extend(self.uring.completion().filter_map(|completion| {
             let entry = EntryIndex(completion.user_data() as u32);
-            match completion.result() {
+            let event = match completion.result() {
+                result if completion.user_data() == ANCHOR => {
+                    Anchor::lost(result);
+                    return None;
+                }
                 _ if completion.user_data() == WATCH => Event::Woken {
                     last: !cqueue::more(completion.flags()),
                 },
@@ -246,7 +258,8 @@ impl Ring for PrivateRing {
                 // SAFETY: a command that failed is not held by the kernel, and only a command is a
                 // way to the entry's memory.
                 result => Event::Lost(unsafe { Lost::new(entry, -result) }),
-            }
+            };
+            Some(event)
         }));
     }
 }
