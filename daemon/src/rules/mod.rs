@@ -24,6 +24,8 @@ pub mod book;
 pub mod document;
 pub mod draft;
 pub mod listing;
+#[cfg(test)]
+mod properties;
 pub mod serving;
 pub mod spec;
 pub mod transform;
