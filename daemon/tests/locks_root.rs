@@ -4,6 +4,9 @@
 #[macro_use]
 mod common;
 
+#[path = "locks_root/unheard.rs"]
+mod unheard;
+
 use common::{LowerFs, TestMount, Variant, child::Forked, stat, wait_until};
 use nix::{
     errno::Errno,

@@ -5,6 +5,12 @@
 //! The thread's flag is raised and the thread kicked out of its system call. A kick that comes
 //! before the system call is lost, so kicks are repeated until the request has ended.
 //!
+//! Over io_uring an INTERRUPT may never come: a signal that arrives before the request is copied into its entry is noted,
+//! but nobody looks for it when the request is sent (`fuse_uring_prepare_send`, fs/fuse/dev_uring.c, sets `FR_SENT`
+//! without a look at `FR_INTERRUPTED`, unlike `fuse_dev_do_read`). The caller then waits in a sleep that only a fatal signal
+//! ends (`request_wait_answer`, fs/fuse/dev.c), which shows: it is in state D, and before a signal in state S. So callers
+//! of requests that may wait for good are looked at, soon and then once a second.
+//!
 //! INTERRUPT and request can be read by different threads in either order: one that comes before
 //! its request is registered is remembered. INTERRUPT is never answered: an answer `EAGAIN` would
 //! make the kernel send it again and again (Documentation/filesystems/fuse/fuse.rst).
@@ -12,6 +18,7 @@
 use super::kick::KickHandle;
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    fs,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -27,6 +34,9 @@ const EARLY_MAX: usize = 1024;
 const KICK_PERIOD_MIN: Duration = Duration::from_millis(1);
 /// The longest time between two kicks.
 const KICK_PERIOD_MAX: Duration = Duration::from_millis(100);
+
+/// The longest time between two looks at callers whose INTERRUPT may not come.
+const LOOK_PERIOD_MAX: Duration = Duration::from_secs(1);
 
 /// Who can be interrupted.
 #[derive(Debug, Default)]
@@ -61,6 +71,8 @@ struct Request {
     thread: KickHandle,
     flag: Arc<AtomicBool>,
     interrupted: bool,
+    /// The thread that asks, if its signal may not be told of.
+    caller: Option<u32>,
 }
 
 /// A request that can be interrupted until this is dropped.
@@ -81,8 +93,15 @@ pub struct RegisteredServer {
 
 impl Interrupts {
     /// The calling thread `thread` begins to serve the request `unique`; `flag` is lowered, and
-    /// raised when the request is interrupted (at once if it already was).
-    pub fn register(&self, unique: u64, thread: KickHandle, flag: &Arc<AtomicBool>) -> Registered {
+    /// raised when the request is interrupted (at once if it already was). `caller` is the thread that asks, to
+    /// be looked at if the request waits for good and came over io_uring.
+    pub fn register(
+        &self,
+        unique: u64,
+        thread: KickHandle,
+        flag: &Arc<AtomicBool>,
+        caller: Option<u32>,
+    ) -> Registered {
         let mut state = self.shared.lock();
         let early = state.early.iter().position(|early| *early == unique);
         let interrupted = early.is_some() || state.ending;
@@ -95,9 +114,10 @@ impl Interrupts {
             thread,
             flag,
             interrupted,
+            caller,
         };
         state.requests.insert(unique, request);
-        if interrupted {
+        if interrupted || caller.is_some() {
             self.start_kicking(&mut state);
         }
         Registered {
@@ -181,6 +201,17 @@ impl Interrupts {
 }
 
 impl Request {
+    /// Whether the caller waits as one that got a signal does; that it does not may change until the next look.
+    fn has_unheard_signal(&self) -> bool {
+        let Some(caller) = self.caller.filter(|_| !self.interrupted) else {
+            return false;
+        };
+        let stat = fs::read_to_string(format!("/proc/{caller}/stat")).unwrap_or_default();
+        stat.rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('D'))
+    }
+
     fn interrupt(&mut self) {
         self.interrupted = true;
         self.flag.store(true, Ordering::Release);
@@ -188,6 +219,19 @@ impl Request {
 }
 
 impl State {
+    /// Interrupts the requests whose caller got a signal that the kernel does not tell of, and returns whether
+    /// there is somebody to be looked at again.
+    fn look_at_callers(&mut self) -> bool {
+        let mut again = false;
+        for request in self.requests.values_mut() {
+            if request.has_unheard_signal() {
+                request.interrupt();
+            }
+            again |= request.caller.is_some();
+        }
+        again
+    }
+
     /// Kicks everybody who has not yet ended, and returns whether there was one.
     fn kick_all(&self) -> bool {
         let requests = self.requests.values().filter(|request| request.interrupted);
@@ -210,14 +254,21 @@ impl Shared {
     fn keep_kicking(&self) {
         let mut period = KICK_PERIOD_MIN;
         let mut state = self.lock();
-        while state.kick_all() {
+        loop {
+            let looks = state.look_at_callers();
+            let kicks = state.kick_all();
+            let longest = match (kicks, looks) {
+                (true, _) => KICK_PERIOD_MAX,
+                (false, true) => LOOK_PERIOD_MAX,
+                (false, false) => break,
+            };
             let (next, waited) = self
                 .kick
                 .wait_timeout(state, period)
                 .unwrap_or_else(PoisonError::into_inner);
             state = next;
             period = if waited.timed_out() {
-                KICK_PERIOD_MAX.min(period * 2)
+                longest.min(period * 2)
             } else {
                 KICK_PERIOD_MIN
             };
@@ -247,10 +298,10 @@ mod tests {
         let interrupts = Interrupts::default();
         let thread = KickHandle::of_this_thread().unwrap();
         let flag = Arc::new(AtomicBool::new(false));
-        drop(interrupts.register(2, thread, &flag));
+        drop(interrupts.register(2, thread, &flag, None));
         assert!(!flag.load(Ordering::Acquire));
         interrupts.interrupt_all();
-        let registered = interrupts.register(4, thread, &flag);
+        let registered = interrupts.register(4, thread, &flag, None);
         assert!(flag.load(Ordering::Acquire));
         drop(registered);
     }

@@ -88,7 +88,7 @@ impl Session {
                 Turn::Serve(thread) => match KickHandle::of_this_thread() {
                     Ok(kick) => {
                         let flag = thread.interrupt_flag();
-                        let _registered = session.interrupts.register(unique, kick, flag);
+                        let _registered = session.interrupts.register(unique, kick, flag, None);
                         session.serve(thread, &mut exchange)
                     }
                     Err(error) => {

@@ -262,11 +262,12 @@ impl Session {
             let start = Instant::now();
             let answer = thread.and_then(|thread| {
                 let kick = KickHandle::of_this_thread()?;
-                let unique = exchange.header().unique;
-                let _registered =
-                    session
-                        .interrupts
-                        .register(unique, kick, thread.interrupt_flag());
+                let waits_for_good = session.kind.is_ring() && header.opcode == Opcode::SETLKW;
+                let caller = waits_for_good.then_some(header.pid);
+                let flag = thread.interrupt_flag();
+                let _registered = session
+                    .interrupts
+                    .register(header.unique, kick, flag, caller);
                 Ok(session.serve(thread, &mut exchange))
             });
             let answer = answer.unwrap_or_else(|error| {

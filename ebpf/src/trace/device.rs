@@ -172,7 +172,11 @@ fn taken(registers: *const u8, len: u64, since: u64) {
     let Ok(head) = (unsafe { bpf_probe_read_user(buffer as *const Head) }) else {
         return;
     };
-    let nobody_waits = [Opcode::FORGET.0, Opcode::BATCH_FORGET.0, Opcode::INTERRUPT.0];
+    let nobody_waits = [
+        Opcode::FORGET.0,
+        Opcode::BATCH_FORGET.0,
+        Opcode::INTERRUPT.0,
+    ];
     if u64::from(head.len) == len && !nobody_waits.contains(&head.opcode) {
         let _ = TAKEN.insert(head.unique, since, 0); // full: not seen
     }
