@@ -3,15 +3,11 @@
 use super::{
     Measure, Place, Workload,
     files::{SMALL, file_name, paths, prepare_files},
+    small::{make_and_unlink, open_and_read},
 };
 use crate::recorder::Recorder;
-use anyhow::{Context, Result, ensure};
-use std::{
-    fs::{self, File},
-    io::{Read, Write},
-    path::Path,
-    time::Duration,
-};
+use anyhow::{Context, Result};
+use std::{fs, path::Path, time::Duration};
 
 const FOLDER: &str = "bench-batch";
 
@@ -53,14 +49,7 @@ impl Workload for OpenAll {
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
         let mut buffer = [0; SMALL.len()];
         for path in paths(&place.root.join(FOLDER), self.files) {
-            let read = recorder.time(|| File::open(&path)?.read(&mut buffer));
-            let read = read.with_context(|| path.display().to_string())?;
-            ensure!(
-                buffer[..read] == SMALL[..],
-                "{}: {read} bytes, or wrong ones",
-                path.display()
-            );
-            recorder.moved(read as u64);
+            open_and_read(&path, &mut buffer, recorder)?;
         }
         Ok(())
     }
@@ -97,15 +86,7 @@ impl Workload for MakeAll {
 
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
         for index in 0..self.files {
-            let path = place.scratch.join(file_name(index));
-            let made = recorder.time(|| {
-                let mut file = File::create_new(&path)?;
-                file.write_all(SMALL)?;
-                drop(file);
-                fs::remove_file(&path)
-            });
-            made.with_context(|| path.display().to_string())?;
-            recorder.moved(SMALL.len() as u64);
+            make_and_unlink(&place.scratch.join(file_name(index)), SMALL, recorder)?;
         }
         Ok(())
     }

@@ -41,14 +41,7 @@ impl Workload for OpenReadClose {
             if !recorder.goes_on() {
                 break;
             }
-            let read = recorder.time(|| File::open(path)?.read(&mut buffer));
-            let read = read.with_context(|| path.display().to_string())?;
-            ensure!(
-                buffer[..read] == SMALL[..],
-                "{}: {read} bytes, or wrong ones",
-                path.display()
-            );
-            recorder.moved(read as u64);
+            open_and_read(path, &mut buffer, recorder)?;
         }
         Ok(())
     }
@@ -81,26 +74,54 @@ impl Workload for CreateUnlink {
     }
 
     fn run(&self, place: &Place<'_>, recorder: &mut Recorder) -> Result<()> {
+        let content: &[u8] = if self.write { SMALL } else { &[] };
         for index in 0..self.files {
             if !recorder.goes_on() {
                 break;
             }
-            let path = place.scratch.join(file_name(index));
-            let made = recorder.time(|| {
-                let mut file = File::create_new(&path)?;
-                if self.write {
-                    file.write_all(SMALL)?;
-                }
-                drop(file);
-                fs::remove_file(&path)
-            });
-            made.with_context(|| path.display().to_string())?;
-            if self.write {
-                recorder.moved(SMALL.len() as u64);
-            }
+            make_and_unlink(&place.scratch.join(file_name(index)), content, recorder)?;
         }
         Ok(())
     }
+}
+
+/// Opens, reads and closes a small file as one operation.
+///
+/// # Errors
+///
+/// What the file system says, or other bytes than were [prepared](prepare_files).
+pub(super) fn open_and_read(
+    path: &Path,
+    buffer: &mut [u8; SMALL.len()],
+    recorder: &mut Recorder,
+) -> Result<()> {
+    let read = recorder.time(|| File::open(path)?.read(buffer));
+    let read = read.with_context(|| path.display().to_string())?;
+    ensure!(
+        buffer[..read] == SMALL[..],
+        "{}: {read} bytes, or wrong ones",
+        path.display()
+    );
+    recorder.moved(read as u64);
+    Ok(())
+}
+
+/// Creates a file, writes `content` into it unless that is empty, closes and unlinks it, as one operation.
+///
+/// # Errors
+///
+/// What the file system says.
+pub(super) fn make_and_unlink(path: &Path, content: &[u8], recorder: &mut Recorder) -> Result<()> {
+    let made = recorder.time(|| {
+        let mut file = File::create_new(path)?;
+        // Nothing to write is no write(2).
+        file.write_all(content)?;
+        drop(file);
+        fs::remove_file(path)
+    });
+    made.with_context(|| path.display().to_string())?;
+    recorder.moved(content.len() as u64);
+    Ok(())
 }
 
 #[cfg(test)]
