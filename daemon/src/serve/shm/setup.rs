@@ -15,6 +15,7 @@ use bytemuck::{Pod, Zeroable};
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr,
 };
 use transport::layout::{CQ_ENTRIES, SQ_ENTRIES};
 
@@ -246,38 +247,18 @@ impl Uring {
     /// What io_uring_enter(2) says.
     pub fn enter(&self, to_submit: u32, min_complete: u32) -> io::Result<u32> {
         if min_complete == 0 {
-            return self.enter_with(to_submit, 0, 0);
+            return self.enter_with(to_submit, 0, 0, None);
         }
-        let time = libc::timespec {
+        let while_nothing_comes = libc::timespec {
             tv_sec: WAIT_SECONDS,
             tv_nsec: 0,
         };
-        let arg = WaitArg {
-            sigmask: 0,
-            sigmask_size: 0,
-            min_wait_us: 0,
-            time: (&raw const time).addr() as u64,
-        };
-        // SAFETY: as in `enter_with`; the argument and the time it names live until the call has returned.
-        let taken = unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_enter,
-                libc::c_long::from(self.0.as_raw_fd()),
-                libc::c_long::from(to_submit),
-                libc::c_long::from(min_complete),
-                libc::c_long::from(ENTER_GETEVENTS | ENTER_EXT_ARG),
-                &raw const arg,
-                size_of::<WaitArg>(),
-            )
-        };
-        u32::try_from(taken).or_else(|_| {
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                // Said only if no SQE was taken.
-                Some(libc::ETIME) => Ok(0),
-                _ => Err(error),
-            }
-        })
+        let time = Some(while_nothing_comes);
+        match self.enter_with(to_submit, min_complete, ENTER_GETEVENTS, time) {
+            // Said only if no SQE was taken.
+            Err(error) if error.raw_os_error() == Some(libc::ETIME) => Ok(0),
+            taken => taken,
+        }
     }
 
     /// Wakes the poll thread of the ring.
@@ -286,7 +267,7 @@ impl Uring {
     ///
     /// What io_uring_enter(2) says.
     pub fn wake_poller(&self) -> io::Result<()> {
-        self.enter_with(0, 0, ENTER_SQ_WAKEUP).map(drop)
+        self.enter_with(0, 0, ENTER_SQ_WAKEUP, None).map(drop)
     }
 
     /// Asks whether the ring and its poll thread are still there.
@@ -295,7 +276,7 @@ impl Uring {
     ///
     /// `EOWNERDEAD`: the thread has ended. `EOPNOTSUPP`, `EBADF`: the ring is closed.
     pub fn check_poller(&self) -> io::Result<()> {
-        self.enter_with(0, 0, 0).map(drop)
+        self.enter_with(0, 0, 0, None).map(drop)
     }
 
     /// Wakes the poll thread, and waits until there is room in the SQ.
@@ -304,13 +285,34 @@ impl Uring {
     ///
     /// What io_uring_enter(2) says.
     pub fn wait_for_room(&self) -> io::Result<()> {
-        self.enter_with(0, 0, ENTER_SQ_WAKEUP | ENTER_SQ_WAIT)
+        self.enter_with(0, 0, ENTER_SQ_WAKEUP | ENTER_SQ_WAIT, None)
             .map(drop)
     }
 
-    fn enter_with(&self, to_submit: u32, min_complete: u32, flags: u32) -> io::Result<u32> {
+    /// io_uring_enter(2), in which a wait lasts `time` at most, if that is given.
+    fn enter_with(
+        &self,
+        to_submit: u32,
+        min_complete: u32,
+        flags: u32,
+        time: Option<libc::timespec>,
+    ) -> io::Result<u32> {
+        let wait = time.as_ref().map(|time| WaitArg {
+            sigmask: 0,
+            sigmask_size: 0,
+            min_wait_us: 0,
+            time: ptr::from_ref(time).addr() as u64,
+        });
+        let (flags, argument, len) = match &wait {
+            Some(wait) => (
+                flags | ENTER_EXT_ARG,
+                ptr::from_ref(wait),
+                size_of::<WaitArg>(),
+            ),
+            None => (flags, ptr::null(), 0),
+        };
         // SAFETY: the call reads no memory of ours but the ring's, which stays mapped by the promise
-        // at the ring's creation.
+        // at the ring's creation, and the argument with the time it names, which live until it has returned.
         let taken = unsafe {
             libc::syscall(
                 libc::SYS_io_uring_enter,
@@ -318,8 +320,8 @@ impl Uring {
                 libc::c_long::from(to_submit),
                 libc::c_long::from(min_complete),
                 libc::c_long::from(flags),
-                std::ptr::null::<libc::sigset_t>(),
-                0usize,
+                argument,
+                len,
             )
         };
         u32::try_from(taken).map_err(|_| io::Error::last_os_error())
