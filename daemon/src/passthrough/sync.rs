@@ -17,9 +17,10 @@ impl Passthrough {
         let request: FlushIn = exchange.arg()?;
         let open = self.files.get(request.fh).ok_or(Errno::BADF)?;
         let untold = |inode: Arc<Inode>| inode.mount().closes_untold();
-        let closed = match self.inode(open.nodeid()).is_ok_and(untold) {
-            true => Ok(()),
-            false => self.close_another(&open),
+        let closed = if self.inode(open.nodeid()).is_ok_and(untold) {
+            Ok(())
+        } else {
+            self.close_another(&open)
         };
         // As in `filp_flush` (fs/open.c) an error does not keep the locks.
         self.locks.release_owner(open.nodeid(), request.lock_owner);

@@ -44,6 +44,13 @@ fn open(mount: &TestMount) -> File {
     file
 }
 
+/// Writes what this round writes, by one write(2), and adds it to what is to be in the file.
+fn append(file: &File, round: usize, expected: &mut Vec<u8>) {
+    let written = content(round);
+    assert_eq!(file.write_at(&written.0, 0).unwrap(), ALL);
+    expected.extend_from_slice(&written.0);
+}
+
 /// Whether `found` is what these rounds wrote; if not, which blocks are where others should be.
 fn is_in_order(found: &[u8], expected: &[u8], when: &str) {
     assert_eq!(found.len(), expected.len(), "{when}");
@@ -62,9 +69,7 @@ fn requests_of_one_write_follow_each_other(variant: Variant) {
     let file = open(&mount);
     let mut expected = Vec::new();
     for round in 0..ROUNDS {
-        let written = content(round);
-        assert_eq!(file.write_at(&written.0, 0).unwrap(), ALL);
-        expected.extend_from_slice(&written.0);
+        append(&file, round, &mut expected);
     }
     let found = fs::read(mount.lower().join("file")).unwrap();
     is_in_order(&found, &expected, variant.name().as_str());
@@ -85,9 +90,7 @@ fn they_do_so_behind_what_others_appended_below(variant: Variant) {
         let other = vec![b'.'; 4096 * (1 + round % 3)];
         below.write_all(&other).unwrap();
         expected.extend_from_slice(&other);
-        let written = content(round);
-        assert_eq!(file.write_at(&written.0, 0).unwrap(), ALL);
-        expected.extend_from_slice(&written.0);
+        append(&file, round, &mut expected);
     }
     let found = fs::read(mount.lower().join("file")).unwrap();
     is_in_order(&found, &expected, variant.name().as_str());
@@ -106,9 +109,7 @@ fn they_do_so_in_a_file_that_was_cut_below(variant: Variant) {
     for round in 0..ROUNDS {
         below.set_len((round % 4 * REQUEST) as u64).unwrap();
         let mut expected = fs::read(mount.lower().join("file")).unwrap();
-        let written = content(round);
-        assert_eq!(file.write_at(&written.0, 0).unwrap(), ALL);
-        expected.extend_from_slice(&written.0);
+        append(&file, round, &mut expected);
         let found = fs::read(mount.lower().join("file")).unwrap();
         is_in_order(&found, &expected, variant.name().as_str());
     }
